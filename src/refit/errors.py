@@ -1,0 +1,58 @@
+"""The errors that a user can cause or mend.
+
+    RefitError
+    ├── ConfigError      params.yaml or dvc.yaml says something impossible
+    ├── DataError        a raw table, a partition or the examples are not what they must be
+    ├── TrainingError    the optimisation broke down (NaN, Inf)
+    ├── PipelineError    Git, DVC, the lock, or a stage that failed
+    ├── RegistryError    MLflow cannot be reached or holds something unexpected
+    └── SetupError       the environment: packages, processor, ports, servers
+
+Each prints as one paragraph that says what is wrong, where, what was got, what was expected and
+what to do. The command line prints that paragraph and nothing else.
+"""
+
+
+class RefitError(Exception):
+    """A fault with its place, what was got, what was expected, and the way out."""
+
+    def __init__(
+        self, what: str, *, where: str = "", got: str = "", expected: str = "", do: str = ""
+    ) -> None:
+        parts = [_sentence(f"{where}: {what}" if where else what)]
+        if got:
+            parts.append(_sentence(f"Got {got}"))
+        if expected:
+            parts.append(_sentence(f"Expected {expected}"))
+        if do:
+            parts.append(_sentence(f"To mend it: {do}"))
+        super().__init__(" ".join(parts))
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+class ConfigError(RefitError):
+    """params.yaml or dvc.yaml says something impossible."""
+
+
+class DataError(RefitError):
+    """A raw table, a partition or the examples are not what they must be."""
+
+
+class TrainingError(RefitError):
+    """The optimisation broke down."""
+
+
+class PipelineError(RefitError):
+    """Git, DVC, the lock, or a stage that failed."""
+
+
+class RegistryError(RefitError):
+    """MLflow cannot be reached or holds something unexpected."""
+
+
+class SetupError(RefitError):
+    """The environment: packages, processor, ports, servers."""

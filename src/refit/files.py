@@ -1,0 +1,138 @@
+"""Files: written whole or not at all, and the same bytes each time.
+
+Every writer writes beside the target, flushes to disk and renames, so that a reader (or the next
+run after a crash) sees the old file or the new one, never half of one.
+"""
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from refit.errors import DataError
+
+SIGNIFICANT_DIGITS = 6
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write the file at once: beside its place, to the disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with its line ends as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys; NaN and infinity are refused, for JSON has neither."""
+    write_text(
+        path,
+        json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+    )
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, or say which file is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(
+            "cannot be read as JSON",
+            where=str(path),
+            got=str(error),
+            do="delete it and run the pipeline again, which writes it anew",
+        ) from error
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table; one chunk a column first, because Parquet's bytes depend on the chunks."""
+    buffer = io.BytesIO()
+    frame.rechunk().write_parquet(buffer, compression="zstd", statistics=True)
+    write_bytes(path, buffer.getbuffer())
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read a table, or say which file is unreadable.
+
+    Memory mapping is off: DVC may replace the file (a hard link into its cache) while it is open.
+    """
+    try:
+        return pl.read_parquet(path, memory_map=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            "cannot be read as Parquet",
+            where=str(path),
+            got=str(error).splitlines()[0],
+            expected="a whole Parquet file",
+            do="restore it with `dvc checkout`, or delete it and ingest its partition again",
+        ) from error
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a numeric array as .npy, row after row, without pickle."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    write_bytes(path, buffer.getbuffer())
+
+
+def map_array(path: Path) -> np.ndarray:
+    """Map a .npy file: pages are read as they are used, and nothing is copied.
+
+    Mapped copy-on-write, so that torch may hold it as writable while the file stays as it is.
+    """
+    try:
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "cannot be read as an array",
+            where=str(path),
+            got=str(error),
+            do="run `dvc repro preprocess`, which writes it anew",
+        ) from error
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder: its files' relative names and contents, sorted.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    if path.is_file():
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    whole = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        whole.update(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def rounded(value: Any) -> Any:
+    """The value with every float in it at six significant digits, for reports.
+
+    The last bits of a derived figure may differ between processors; the digits that mean something
+    do not. NaN and infinity become None, so that JSON can hold the result.
+    """
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if np.isfinite(value) else None
+    return value

@@ -1,0 +1,97 @@
+"""New partitions from the dataset's source into data/raw, in order, each one whole or not at all.
+
+Ingesting touches the world, so it is no stage of dvc.yaml: it asks the source which partitions
+there are, writes those that are missing, and has DVC track the folder, so that its cache and
+remotes hold them. Asked again for what is there, it adds nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import polars as pl
+
+from refit import dataset, files, params
+from refit.dataset import REFERENCE, Table
+from refit.errors import DataError, SetupError
+from refit.pipeline import open_pipeline
+
+RAW = Path("data/raw")
+
+
+def ingest(
+    root: Path, *, until: str | None, on_progress: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Bring all partitions up to and including `until` (None: all that the source has).
+
+    Returns:
+        The names of the partitions that were added, in order.
+
+    Raises:
+        DataError: the source has no such partition, or one between those on disk is missing.
+        SetupError: the dataset has no source.
+    """
+    name = params.dataset_name(root / "params.yaml")
+    source, tables = _source(name), dataset.tables(name)
+    wanted = _wanted(source, until)
+    with open_pipeline(root) as pipeline:
+        added = []
+        _write(root, tables, source.reference(), REFERENCE)
+        for partition in wanted:
+            if _complete(root, tables, partition):
+                continue
+            _write(root, tables, source.read(partition), partition)
+            added.append(partition)
+            on_progress(partition)
+        pipeline.track(root / RAW)
+    return tuple(added)
+
+
+def available(root: Path) -> tuple[str, ...]:
+    """All partitions that the source offers, in order."""
+    names: tuple[str, ...] = _source(params.dataset_name(root / "params.yaml")).partitions()
+    return names
+
+
+def _source(name: str) -> ModuleType:
+    source = dataset.ingest(name)
+    if source is None:
+        raise SetupError(
+            f"the dataset {name} has no source to ingest from",
+            where=f"src/{name}",
+            expected=f"a module {name}.ingest with partitions(), read(partition), reference()",
+            do=f"write it, or put Parquet files into {RAW}/TABLE/PARTITION.parquet yourself and"
+            f" run `dvc add {RAW}`",
+        )
+    return source
+
+
+def _wanted(source: ModuleType, until: str | None) -> tuple[str, ...]:
+    offered: tuple[str, ...] = source.partitions()
+    if until is None:
+        return offered
+    if until not in offered:
+        raise DataError(
+            "the source has no such partition",
+            where="--until",
+            got=until,
+            expected=f"one of {offered[0]} to {offered[-1]}",
+            do="`refit ingest --list` shows them all",
+        )
+    return offered[: offered.index(until) + 1]
+
+
+def _complete(root: Path, tables: tuple[Table, ...], partition: str) -> bool:
+    return all(
+        (root / RAW / table.name / f"{partition}.parquet").exists() for table in tables if table.time
+    )
+
+
+def _write(
+    root: Path, tables: tuple[Table, ...], frames: Mapping[str, pl.DataFrame], partition: str
+) -> None:
+    """Write the tables of one partition that are not there yet."""
+    for table in tables:
+        path = root / RAW / table.name / f"{partition}.parquet"
+        if table.name in frames and not path.exists():
+            files.write_parquet(frames[table.name], path)

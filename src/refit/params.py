@@ -1,0 +1,149 @@
+"""params.yaml: one section per stage, read once into a frozen dataclass.
+
+A section's class stands in the module that uses it, so that another stage's parameters are not
+part of a stage's code. All faults of a section are collected and named in one error.
+"""
+
+import dataclasses
+import difflib
+from dataclasses import MISSING, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from refit.errors import ConfigError
+
+PARAMS = Path("params.yaml")
+
+T = TypeVar("T")
+
+
+def param(
+    help: str,  # noqa: A002 - the word that every command-line library uses
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """A field of a section: what it means (with its unit) and which values are allowed."""
+    return field(
+        metadata={"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    )
+
+
+def load(path: Path = PARAMS) -> dict[str, Any]:
+    """The whole file as plain values."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            "the parameters cannot be read",
+            where=str(path),
+            got=error.strerror or str(error),
+            do="run this in the project's folder, or restore the file with `git checkout`",
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            "is not valid YAML",
+            where=str(path),
+            got=" ".join(str(error).split()),
+            do="mend the line named",
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "holds no parameters",
+            where=str(path),
+            got=type(values).__name__,
+            expected="sections, one for each stage",
+        )
+    return values
+
+
+def dataset_name(path: Path = PARAMS) -> str:
+    """The dataset's package, `dataset:` in params.yaml."""
+    name = load(path).get("dataset")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ConfigError(
+            "`dataset` must name the dataset's package",
+            where=str(path),
+            got=repr(name),
+            expected="the name of a package in src/, such as flights",
+        )
+    return name
+
+
+def read(cls: type[T], section: str, path: Path = PARAMS) -> T:
+    """The section as an instance of `cls`, or one ConfigError that names every fault in it."""
+    values = load(path).get(section)
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"section `{section}` is missing",
+            where=str(path),
+            got="nothing" if values is None else type(values).__name__,
+            expected=f"a section with the keys {', '.join(_fields(cls))}",
+        )
+    return parse(cls, section, values, where=str(path))
+
+
+def parse(cls: type[T], section: str, values: dict[str, Any], *, where: str = "params") -> T:
+    """Check the values against the class's fields; see `read`."""
+    fields, hints, faults, known = _fields(cls), get_type_hints(cls), [], {}
+    for key in values.keys() - fields.keys():
+        close = difflib.get_close_matches(str(key), fields, n=1)
+        hint = f" (did you mean `{close[0]}`?)" if close else ""
+        faults.append(f"`{section}.{key}` is unknown{hint}")
+    for key, entry in fields.items():
+        if key not in values:
+            faults.append(f"`{section}.{key}` is missing ({entry.metadata['help']})")
+            continue
+        value, fault = _value(values[key], hints[key], entry)
+        if fault:
+            faults.append(f"`{section}.{key}` {fault}")
+        known[key] = value
+    if faults:
+        raise ConfigError(
+            "; ".join(sorted(faults)),
+            where=f"{where}, {len(faults)} fault{'s' * (len(faults) > 1)}",
+            do="correct these lines; docs/params.md explains each parameter",
+        )
+    return cls(**known)
+
+
+def _fields(cls: type) -> dict[str, dataclasses.Field[Any]]:
+    return {entry.name: entry for entry in dataclasses.fields(cls) if entry.default is MISSING}
+
+
+def _value(value: Any, hint: Any, entry: dataclasses.Field[Any]) -> tuple[Any, str]:
+    """The value in the field's type, and what is wrong with it ('' when nothing is)."""
+    if get_origin(hint) is tuple:
+        item_type = get_args(hint)[0]
+        if not isinstance(value, list) or not all(_is(item, item_type) for item in value):
+            return value, f"is {value!r}, expected a list of {item_type.__name__}"
+        return tuple(value), next(filter(None, (_range(v, entry) for v in value)), "")
+    if hint is float and _is(value, int):
+        value = float(value)
+    if not _is(value, hint):
+        return value, f"is {value!r}, expected {_words(hint)}"
+    return value, _range(value, entry)
+
+
+def _is(value: Any, hint: Any) -> bool:
+    return isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)
+
+
+def _words(hint: Any) -> str:
+    return {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}.get(
+        hint, str(hint)
+    )
+
+
+def _range(value: Any, entry: dataclasses.Field[Any]) -> str:
+    low, high, choices = (entry.metadata[key] for key in ("minimum", "maximum", "choices"))
+    if choices is not None and value not in choices:
+        return f"is {value!r}, expected one of {', '.join(map(str, choices))}"
+    if low is not None and value < low:
+        return f"is {value}, expected at least {low}"
+    if high is not None and value > high:
+        return f"is {value}, expected at most {high}"
+    return ""

@@ -1,0 +1,57 @@
+"""Where partitions lie: FOLDER/TABLE/PARTITION.parquet, for the raw and the validated rows alike."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from refit import files
+from refit.dataset import PARTITION, REFERENCE, Table
+from refit.errors import DataError
+
+
+def names(folder: Path, table: Table) -> tuple[str, ...]:
+    """The partitions of a table on disk, sorted: the order of the names is the order of time."""
+    found = sorted(path.stem for path in (folder / table.name).glob("*.parquet"))
+    if not found:
+        raise DataError(
+            f"table `{table.name}` has no partition",
+            where=str(folder / table.name),
+            got="no Parquet file",
+            expected="one PARTITION.parquet for each partition"
+            if table.time
+            else f"{REFERENCE}.parquet",
+            do="run `refit ingest`, or put the files there",
+        )
+    if table.time is None and found != [REFERENCE]:
+        raise DataError(
+            f"table `{table.name}` has no time, so it is one file",
+            where=str(folder / table.name),
+            got=", ".join(found),
+            expected=f"{REFERENCE}.parquet alone",
+        )
+    return tuple(found)
+
+
+def read(folder: Path, table: Table) -> dict[str, pl.DataFrame]:
+    """The rows of each partition, in order."""
+    return {
+        name: files.read_parquet(folder / table.name / f"{name}.parquet")
+        for name in names(folder, table)
+    }
+
+
+def write(folder: Path, table: Table, partitions: Mapping[str, pl.DataFrame]) -> None:
+    """Write each partition's rows."""
+    for name, frame in partitions.items():
+        files.write_parquet(frame, folder / table.name / f"{name}.parquet")
+
+
+def joined(folder: Path, table: Table) -> pl.DataFrame:
+    """All rows of a table, those of a partitioned one with the column `partition`."""
+    parts = read(folder, table)
+    if table.time is None:
+        return parts[REFERENCE]
+    return pl.concat(
+        [frame.with_columns(pl.lit(name).alias(PARTITION)) for name, frame in parts.items()]
+    )

@@ -1,0 +1,33 @@
+"""Stage `baseline`: data/prepared -> data/baseline, what simpler models predict for the same rows.
+
+A stage of its own beside `train`, so that a changed network parameter does not fit them again.
+"""
+
+import shutil
+from pathlib import Path
+
+from refit import baselines, files, params, prepared
+from refit.baselines import BaselineParams
+
+BASELINE = Path("data/baseline")
+
+
+def main() -> None:
+    """Fit each baseline on train (validation stops the boosting) and predict the later parts."""
+    settings = params.read(BaselineParams, "baseline")
+    roles, encoder = prepared.read_description(prepared.PREPARED)
+    parts = {part: prepared.map_part(prepared.PREPARED, part) for part in ("train", "validation", "holdout")}
+    shutil.rmtree(BASELINE, ignore_errors=True)
+    fitted = {
+        name: baselines.fit(roles.task, name, parts["train"], parts["validation"], settings.seed)
+        for name in baselines.NAMES
+    }
+    for part in ("validation", "holdout"):
+        arrays = parts[part]
+        predictions = {
+            name: model.predict(arrays.numeric, arrays.categorical)
+            for name, model in fitted.items()
+        }
+        for name, values in predictions.items():
+            files.write_array(BASELINE / part / f"{name}.npy", values.astype("float32"))
+        print(f"{part}: {len(arrays):,} rows predicted by {', '.join(predictions)}")

@@ -1,0 +1,46 @@
+"""Stage `train`: data/prepared -> data/model, tracked live in MLflow."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from refit import determinism, files, fingerprint, params, prepared, weights
+from refit.tracking import Tracker
+from refit.train import TrainParams, configure, fit
+
+CHECKPOINTS = Path(".refit/checkpoints")
+
+
+def main() -> None:
+    """Train on the mapped arrays, from the newest checkpoint of this very computation if any."""
+    settings = params.read(TrainParams, "train")
+    key = fingerprint.stage("train")
+    determinism.seed_everything(settings.seed)
+    roles, encoder = prepared.read_description(prepared.PREPARED)
+    train, validation = (
+        prepared.map_part(prepared.PREPARED, part) for part in ("train", "validation")
+    )
+    config = configure(train, roles.task, encoder.cardinalities, len(encoder.classes), settings)
+    with Tracker(key, params.dataset_name(), asdict(settings), {"stage": "train"}) as tracker:
+        trained = fit(
+            train,
+            validation,
+            task=roles.task,
+            config=config,
+            settings=settings,
+            checkpoints=CHECKPOINTS / key,
+            log=tracker.log,
+        )
+        described = {
+            "task": roles.task,
+            "best_epoch": trained.best_epoch,
+            "steps": trained.steps,
+            "rows": {"train": len(train), "validation": len(validation)},
+            "history": files.rounded(trained.history),
+            "settings": asdict(settings),
+            "determinism": determinism.settings(),
+            "fingerprint": key,
+        }
+        weights.write(weights.MODEL, trained.network, described)
+        tracker.artifact(weights.MODEL / "training.json")
+    shutil.rmtree(CHECKPOINTS / key, ignore_errors=True)

@@ -1,0 +1,65 @@
+"""params.yaml: every fault named at once, and nothing guessed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from refit import params
+from refit.errors import ConfigError
+from refit.params import param
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A section with one field of each kind."""
+
+    rate: float = param("peak rate", minimum=0)
+    epochs: int = param("passes", minimum=1, maximum=10)
+    metric: str = param("name", choices=("a", "b"))
+    parts: tuple[str, ...] = param("names")
+
+
+def test_reads_a_section(tmp_path: Path) -> None:
+    """A correct section becomes the dataclass, whole numbers serving as floats."""
+    path = tmp_path / "params.yaml"
+    path.write_text("s: {rate: 1, epochs: 3, metric: a, parts: [x, y]}\n")
+    assert params.read(Section, "s", path) == Section(
+        rate=1.0, epochs=3, metric="a", parts=("x", "y")
+    )
+
+
+def test_all_faults_in_one_error() -> None:
+    """Unknown, missing, mistyped and out-of-range keys are all named, with the likely spelling."""
+    with pytest.raises(ConfigError) as caught:
+        params.parse(Section, "s", {"ratee": 1.0, "epochs": 11, "metric": "c", "parts": [1]})
+    message = str(caught.value)
+    assert "5 faults" in message
+    assert "`s.ratee` is unknown (did you mean `rate`?)" in message
+    assert "`s.rate` is missing (peak rate)" in message
+    assert "`s.epochs` is 11, expected at most 10" in message
+    assert "`s.metric` is 'c', expected one of a, b" in message
+    assert "`s.parts` is [1], expected a list of str" in message
+
+
+@pytest.mark.parametrize("value", [True, "3", None, 2.5])
+def test_whole_numbers_are_strict(value: object) -> None:
+    """A boolean, a word or a fraction never passes for a whole number."""
+    with pytest.raises(ConfigError, match="expected a whole number"):
+        params.parse(Section, "s", {"rate": 1, "epochs": value, "metric": "a", "parts": []})
+
+
+def test_missing_file_and_section_and_broken_yaml(tmp_path: Path) -> None:
+    """No file, no section and no valid YAML are each said plainly."""
+    path = tmp_path / "params.yaml"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        params.read(Section, "s", path)
+    path.write_text("t: {}\n")
+    with pytest.raises(ConfigError, match="section `s` is missing"):
+        params.read(Section, "s", path)
+    path.write_text("s: {a: [\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        params.read(Section, "s", path)
+    path.write_text("dataset: not a name\n")
+    with pytest.raises(ConfigError, match="must name the dataset's package"):
+        params.dataset_name(path)

@@ -1,0 +1,109 @@
+"""The split by time, and what examples must be."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refit.dataset import Roles
+from refit.errors import ConfigError, DataError
+from refit.preprocess import PreprocessParams, check_examples, split
+
+ROLES = Roles(
+    task="binary", key=("id",), time="t", target="y", numeric=("x",), categorical=("c",)
+)
+
+
+def examples(months: int = 5, rows: int = 4) -> pl.DataFrame:
+    """A few rows in each of the months."""
+    start = datetime(2013, 1, 1, tzinfo=UTC)
+    total = months * rows
+    return pl.DataFrame(
+        {
+            "id": range(total),
+            "t": [start + timedelta(days=31 * (i // rows), hours=i) for i in range(total)],
+            "partition": [f"2013-{1 + i // rows:02d}" for i in range(total)],
+            "y": [i % 2 for i in range(total)],
+            "x": [float(i) for i in range(total)],
+            "c": ["a"] * total,
+        }
+    )
+
+
+def settings(holdout: int = 1, validation: int = 1, train: int = 0) -> PreprocessParams:
+    """Windows of so many partitions."""
+    return PreprocessParams(
+        holdout_partitions=holdout,
+        validation_partitions=validation,
+        train_partitions=train,
+        quantiles=5,
+        min_count=1,
+    )
+
+
+@given(
+    months=st.integers(3, 9),
+    holdout=st.integers(1, 3),
+    validation=st.integers(1, 3),
+    train=st.integers(0, 3),
+)
+def test_no_row_is_in_two_parts(months: int, holdout: int, validation: int, train: int) -> None:
+    """Each part is later than the one before, and together they lose no row inside the windows."""
+    windows = settings(holdout, validation, train)
+    if months < holdout + validation + max(train, 1):
+        with pytest.raises(ConfigError, match="the split needs"):
+            split(examples(months), ROLES, windows)
+        return
+    parts = split(examples(months), ROLES, windows)
+    assert parts["train"]["t"].max() < parts["validation"]["t"].min()
+    assert parts["validation"]["t"].max() < parts["holdout"]["t"].min()
+    used = (train or months - holdout - validation) + holdout + validation
+    assert sum(part.height for part in parts.values()) == 4 * used
+
+
+def test_partitions_out_of_order() -> None:
+    """Partitions whose names do not sort in the order of time are refused."""
+    swapped = examples().with_columns(
+        partition=pl.when(pl.col("partition") == "2013-01")
+        .then(pl.lit("2013-99"))
+        .otherwise(pl.col("partition"))
+    )
+    with pytest.raises(DataError, match="begin before the one before them has ended"):
+        split(swapped, ROLES, settings())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"drop": "x"}, "column x is missing"),
+        ({"x": pl.lit("a")}, "numeric column x is String"),
+        ({"c": pl.lit(1)}, "categorical column c is Int32"),
+        ({"t": pl.lit("noon")}, "time column t is String"),
+        ({"id": pl.lit(3)}, "20 rows share a key"),
+        ({"y": pl.lit(None, pl.Int8)}, "column y is null in 20 rows"),
+        ({"y": pl.lit(2)}, "neither 0 nor 1 in 20 rows"),
+        ({"empty": 1}, "there is no row"),
+    ],
+)
+def test_faults_of_examples_are_named(change: dict[str, object], named: str) -> None:
+    """A missing column, a wrong type, nulls, duplicates and an empty table are each said."""
+    frame = examples()
+    if "drop" in change:
+        frame = frame.drop("x")
+    elif "empty" in change:
+        frame = frame.clear()
+    else:
+        frame = frame.with_columns(**change)
+    with pytest.raises(DataError, match=named):
+        check_examples(frame, ROLES)
+
+
+def test_a_target_among_the_features_is_refused() -> None:
+    """The target can never be a feature."""
+    leaky = Roles(
+        task="binary", key=("id",), time="t", target="y", numeric=("x", "y"), categorical=()
+    )
+    with pytest.raises(DataError, match="column y is a feature"):
+        check_examples(examples(), leaky)

@@ -1,0 +1,119 @@
+"""Validation: every fault is found, named and put where it can be looked at."""
+
+from datetime import date
+
+import pandera.polars as pa
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refit.dataset import Table
+from refit.drift import drift, psi
+from refit.validate import Checked, check_table
+
+SALES = Table(
+    name="sales",
+    schema=pa.DataFrameSchema(
+        {
+            "id": pa.Column(pl.Int64),
+            "day": pa.Column(pl.Date),
+            "amount": pa.Column(pl.Float64, pa.Check.in_range(0, 100), nullable=True),
+            "shop": pa.Column(pl.String, pa.Check.isin(["north", "south"])),
+        },
+        strict=True,
+    ),
+    key=("id",),
+    time="day",
+)
+
+
+def month(number: int, rows: int = 3, **columns: object) -> pl.DataFrame:
+    """Rows of one month of 2020, all good unless columns say otherwise."""
+    values = {
+        "id": [number * 100 + i for i in range(rows)],
+        "day": [date(2020, number, 1 + i) for i in range(rows)],
+        "amount": [float(i) for i in range(rows)],
+        "shop": ["north"] * rows,
+    }
+    return pl.DataFrame(
+        values | columns, schema_overrides=None if "amount" in columns else {"amount": pl.Float64}
+    )
+
+
+def check(**partitions: pl.DataFrame) -> Checked:
+    """Validate partitions named p01, p02 …"""
+    return check_table(SALES, partitions, listed_examples=2)
+
+
+def test_good_rows_pass_unchanged() -> None:
+    """Without a fault the rows come out as they went in."""
+    good = month(1)
+    checked = check(p01=good, p02=month(2))
+    assert checked.faults == ()
+    assert checked.valid["p01"].equals(good)
+    assert checked.quarantine.height == 0
+
+
+def test_bad_rows_go_to_quarantine_with_their_rules() -> None:
+    """A row that breaks two rules is quarantined once, with both; its neighbours stay."""
+    bad = month(2, amount=[1.0, 500.0, None], shop=["north", "moon", "south"])
+    checked = check(p01=month(1), p02=bad)
+    assert checked.valid["p02"]["id"].to_list() == [200, 202]
+    (row,) = checked.quarantine.rows(named=True)
+    assert (row["partition"], row["row"], row["id"]) == ("p02", 1, 201)
+    assert row["rules"] == "amount: in_range(0, 100); shop: isin(['north', 'south'])"
+    assert {(f.column, f.count, f.level) for f in checked.faults} == {
+        ("amount", 1, "row"),
+        ("shop", 1, "row"),
+    }
+    assert not checked.failed
+
+
+@pytest.mark.parametrize(
+    ("partition", "rule"),
+    [
+        (month(2).drop("shop"), "column_in_dataframe"),
+        (month(2).with_columns(pl.col("amount").cast(pl.String)), "dtype('Float64')"),
+        (month(2).with_columns(extra=1), "column_in_schema"),
+        (month(2).clear(), "not_empty"),
+        (month(2, id=[101, 201, 202]), "key is unique"),
+        (month(2, day=[date(2019, 1, 1)] * 3), "partitions follow each other in time"),
+    ],
+)
+def test_faults_of_the_whole_table_fail_it(partition: pl.DataFrame, rule: str) -> None:
+    """A missing, mistyped or extra column, no rows, shared keys and disorder in time each fail."""
+    checked = check(p01=month(1), p02=partition)
+    assert checked.failed
+    assert rule in {fault.rule for fault in checked.faults if fault.level == "table"}
+
+
+@given(st.lists(st.floats(-200, 200), min_size=1, max_size=30))
+def test_no_row_is_lost(amounts: list[float]) -> None:
+    """Valid and quarantined rows together are the raw rows, and only bad ones are quarantined."""
+    checked = check(p01=month(1, rows=1), p02=month(2, rows=1).join(
+        pl.DataFrame({"amount": amounts}), how="cross").select(
+            pl.int_range(pl.len()).alias("id") + 200, "day",
+            pl.col("amount_right").alias("amount"), "shop"))
+    bad = [amount for amount in amounts if not 0 <= amount <= 100]
+    assert checked.quarantine["amount"].to_list() == bad
+    assert checked.valid["p02"].height + len(bad) == len(amounts)
+
+
+def test_psi_by_hand() -> None:
+    """Two bins that swap from 80:20 to 20:80 have PSI 2 * 0.6 * ln 4, and the same counts none."""
+    assert psi({"a": 80, "b": 20}, {"a": 20, "b": 80}) == pytest.approx(1.2 * 1.3862943611)
+    assert psi({"a": 80, "b": 20}, {"a": 8, "b": 2}) == 0
+
+
+def test_drift_finds_the_shifted_column() -> None:
+    """The column that moved comes first, with its share of missing values."""
+    before = pl.DataFrame({"still": list(range(1000)), "moved": list(range(1000))})
+    after = before.with_columns(
+        moved=pl.when(pl.col("moved") < 500).then(None).otherwise(pl.col("moved") + 400)
+    )
+    rows = drift(before, after)
+    assert [row["column"] for row in rows] == ["moved", "still"]
+    assert rows[0]["psi"] > 0.25
+    assert rows[0]["missing_recent"] == 0.5
+    assert rows[1]["psi"] == 0
