@@ -1,48 +1,65 @@
-"""The aircraft: what kind it is, and how its earlier flights from New York went."""
+"""The aircraft: its age and size, and how its last flight from New York went.
 
-import numpy as np
+The tail number is known of the row itself (the aircraft that is planned for it) and of flights
+that have departed; of flights still to depart it is not used, for aircraft are swapped. The source
+holds only the aircraft that flew in the end, so for the row itself this is an assumption.
+
+Of the last leg, the decision knows the departure, and the arrival when that has happened. The way
+back to New York is not in the source; it is taken to last as long as the way out was planned to.
+"""
+
 import polars as pl
 
-from flights.windows import groups, ratio, timeline
-from flights.history import LATE
+from flights.windows import groups, timeline
 
-def plane(flights, planes):
-    p = planes.select("tailnum", "seats", "engine", "manufacturer","model", "type", built="year")
-    return flights.select("tailnum", "year").join(p, on="tailnum", how="left", maintain_order="left").select(
-        age=(pl.col("year") - pl.col("built")), seats="seats", engine="engine", manufacturer="manufacturer",model="model")
+SAME_ROTATION = 24 * 60
+"""Minutes after which the last leg no longer says anything about the next."""
 
-def legs(flights):
-    g = groups(flights, ("tailnum",))
-    t = flights["decided"].to_numpy()
-    one = pl.repeat(1, flights.height, eager=True)
-    dep = timeline(g, flights["departed"], {"count": one, "delay": flights["dep_delay"], "late": flights["dep_delay"] >= LATE})
-    land = timeline(g, flights["landed"], {"count": one, "delay": flights["arr_delay"], "late": flights["arr_delay"] >= LATE})
-    last = dep.latest(g, t)
-    sel = pl.Series(np.where(last >= 0, last, 0))
-    ok = pl.Series(last >= 0)
-    leg = flights.select("departed", "landed", "due", "scheduled", "dep_delay", "arr_delay", "dest","origin")[sel]
-    f = pl.DataFrame({"now": t, "sched": flights["scheduled"], "ok": ok, "here": flights["origin"]}).hstack(leg.rename({c: f"leg_{c}" for c in leg.columns}))
-    known = pl.col("leg_landed") <= pl.col("now")
-    span = pl.col("leg_due") - pl.col("leg_scheduled")
-    expected = pl.when(known).then("leg_landed").otherwise(pl.max_horizontal(pl.col("leg_departed") + span, "now"))
-    out = f.select(
-        leg_dep_delay=pl.col("leg_dep_delay").cast(pl.Float64),
-        leg_arr_delay=pl.when(known).then("leg_arr_delay").cast(pl.Float64),
-        leg_known_delay=pl.when(known).then("leg_arr_delay").otherwise("leg_dep_delay").cast(pl.Float64),
-        leg_landed=known.fill_null(False).cast(pl.Int8),
-        leg_since=pl.col("sched") - pl.col("leg_departed"),
-        leg_slack=pl.col("sched") - expected - span,
-        leg_other=(pl.col("here") != pl.col("leg_origin")).cast(pl.Int8),
+LAST_LEG = ("leg_delay", "leg_landed", "leg_since", "leg_slack")
+PLANE = ("age", "seats")
+KIND = ("manufacturer",)
+
+
+def planes_of(flights: pl.DataFrame, planes: pl.DataFrame) -> pl.DataFrame:
+    """PLANE (years, seats) and KIND; null for an aircraft that the register misses."""
+    register = planes.select("tailnum", "seats", "manufacturer", built="year")
+    return (
+        flights.select("tailnum", "year")
+        .join(register, on="tailnum", how="left", maintain_order="left")
+        .select(age=pl.col("year") - pl.col("built"), seats="seats", manufacturer="manufacturer")
     )
-    out = out.with_columns(pl.when(ok).then(pl.all()))
-    d = dep.window(g, t, 1440)
-    w = land.window(g, t, 7*1440)
-    # overdue leg of the same tail
-    s = timeline(g, flights["scheduled"], {"count": one})
-    from flights.congestion import queue
-    n, wt = queue(flights, ("tailnum",), 0, 360)
-    return out.with_columns(
-        legs_24h=pl.Series(d["count"]), legs_24h_delay=ratio(d["delay"], d["count"]),
-        tail_7d_delay=ratio(w["delay"], w["count"]), tail_7d_late=ratio(w["late"], w["count"]),
-        x_tail_overdue=pl.Series(n), x_tail_overdue_waited=ratio(wt, n),
+
+
+def last_leg(flights: pl.DataFrame) -> pl.DataFrame:
+    """LAST_LEG at each decision, null without a departure in the last SAME_ROTATION minutes.
+
+    leg_delay: minutes, at arrival if that is known, else at departure; leg_landed: 1 or 0;
+    leg_since: minutes from its departure to the decision; leg_slack: minutes to spare if the
+    aircraft flies there and straight back before the scheduled departure.
+
+    Args:
+        flights: with instants, see `flights.instants`.
+    """
+    tail = groups(flights, ("tailnum",))
+    latest = timeline(tail, flights["departed"], {}).latest(tail, flights["decided"].to_numpy())
+    found = pl.Series(latest).replace(-1, None)
+    legs = flights.select(
+        pl.col("departed", "landed", "due", "dep_delay", "arr_delay").gather(found).name.prefix("leg_"),
+        leg_out=(pl.col("due") - pl.col("scheduled")).gather(found),
+        decided="decided",
+        scheduled="scheduled",
+    )
+    landed = (pl.col("leg_landed") <= pl.col("decided")).fill_null(value=False)
+    # Not landed by now means not before now, however long it was planned to take.
+    expected = pl.max_horizontal(pl.col("leg_departed") + pl.col("leg_out"), "decided")
+    there = pl.when(landed).then("leg_landed").otherwise(expected)
+    recent = pl.col("decided") - pl.col("leg_departed") <= SAME_ROTATION
+    return legs.select(
+        pl.when(recent).then(feature).alias(name)
+        for name, feature in {
+            "leg_delay": pl.when(landed).then("leg_arr_delay").otherwise("leg_dep_delay"),
+            "leg_landed": landed.cast(pl.Int8),
+            "leg_since": pl.col("decided") - pl.col("leg_departed"),
+            "leg_slack": pl.col("scheduled") - there - pl.col("leg_out"),
+        }.items()
     )

@@ -1,60 +1,81 @@
-"""The queue at the origin: flights whose time has come and that have not left.
+"""The queue: flights of the origin whose time has come and that have not left.
 
-A flight stands in the queue from its scheduled departure until it departs, or until PATIENCE has
-passed. That a flight was cancelled is in the source, but not when: so nothing here asks whether
-it was. A flight that has not left counts the same whether it leaves after the decision or never.
+A flight stands in the queue from its scheduled departure until it departs, but no longer than
+PATIENCE; after that it is overdue, until it departs or FORGOTTEN has passed. The source says that
+a flight was cancelled, but not when it was announced, so nothing here asks: a flight that has not
+left counts the same whether it leaves after the decision or never. Its end is known by the clock.
+
+How busy the hour of the departure itself will be is taken from the same hour a week ago: the
+published schedule would say it better, but then a row would depend on rows after its decision.
+(Measured: log loss .0005 better with it, within what a change of seed does.)
 """
 
 import numpy as np
 import polars as pl
 
+from flights.instants import DAY
 from flights.windows import groups, ratio, timeline
 
-PATIENCE = 180
-"""Minutes after which a flight that has not left is no longer waited for, but overdue."""
+PATIENCE = 3 * 60
+FORGOTTEN = 12 * 60
+HALF_HOUR, HOUR = 30, 60
 
-OVERDUE = 720
-"""Minutes after which it is forgotten."""
-
-
-def queue(flights: pl.DataFrame, by: tuple[str, ...], start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flights at the decision that are between start and end minutes behind and have not left."""
-    group = groups(flights, by)
-    decided = flights["decided"].to_numpy()
-    state = flights.select(
-        enter=pl.col("scheduled") + start,
-        leave=pl.min_horizontal("departed", pl.col("scheduled") + end),
-        scheduled="scheduled",
-    )
-    state = state.with_columns(
-        enter=pl.when(pl.col("leave") > pl.col("enter")).then("enter"),
-        leave=pl.when(pl.col("leave") > pl.col("enter")).then("leave"),
-    )
-    values = {"count": pl.repeat(1, flights.height, eager=True), "scheduled": state["scheduled"]}
-    entered = timeline(group, state["enter"], values)
-    left = timeline(group, state["leave"], values)
-    width = end + 1
-    a, b = entered.window(group, decided, 100000000 if 0 else width*0+20000000), left.window(group, decided, 20000000)
-    n = a["count"] - b["count"]
-    waited = n * decided - (a["scheduled"] - b["scheduled"])
-    return n, waited
+CONGESTION = (
+    "queue_origin",
+    "queue_carrier_origin",
+    "queue_carrier_origin_waited",
+    "overdue_origin",
+    "scheduled_origin_1h",
+    "scheduled_origin_week_ago",
+)
 
 
 def congestion(flights: pl.DataFrame) -> pl.DataFrame:
-    n, w = queue(flights, ("origin",), 0, PATIENCE)
-    m, _ = queue(flights, ("origin",), PATIENCE, OVERDUE)
-    k, v = queue(flights, ("carrier", "origin"), 0, PATIENCE)
-    group = groups(flights, ("origin",))
-    t = flights["scheduled"].to_numpy()
-    line = timeline(group, flights["scheduled"], {"count": pl.repeat(1, flights.height, eager=True)})
-    week = line.window(group, t - 7 * 1440 + 30, 60)["count"]
-    day = line.window(group, t - 1440 + 30, 60)["count"]
-    hour = line.window(group, t + 30, 60)["count"]
-    past = line.window(group, flights["decided"].to_numpy(), 60)["count"]
-    return pl.DataFrame(
-        {
-            "queue_origin": n, "queue_origin_waited": ratio(w, n), "overdue_origin": m,
-            "queue_carrier": k, "queue_carrier_waited": ratio(v, k),
-            "scheduled_week_ago": week, "x_scheduled_now": hour, "scheduled_last_hour": past,
-        }
+    """CONGESTION at each flight's decision: counts of flights, and mean minutes waited.
+
+    Args:
+        flights: with instants, see `flights.instants`.
+    """
+    origin, carrier = groups(flights, ("origin",)), groups(flights, ("carrier", "origin"))
+    decided = flights["decided"].to_numpy()
+    queued, _ = _queue(flights, origin, after=0, until=PATIENCE)
+    own, waited = _queue(flights, carrier, after=0, until=PATIENCE)
+    overdue, _ = _queue(flights, origin, after=PATIENCE, until=FORGOTTEN)
+    plan = timeline(origin, flights["scheduled"], {"count": _ones(flights)})
+    week_ago = flights["scheduled"].to_numpy() - 7 * DAY + HALF_HOUR
+    columns = (
+        pl.Series(queued),
+        pl.Series(own),
+        ratio(waited, own),
+        pl.Series(overdue),
+        pl.Series(plan.window(origin, decided, HOUR)["count"]),
+        pl.Series(plan.window(origin, week_ago, HOUR)["count"]),
     )
+    return pl.DataFrame(dict(zip(CONGESTION, columns, strict=True)))
+
+
+def _queue(
+    flights: pl.DataFrame, group: np.ndarray, *, after: int, until: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many flights wait at each decision, and the sum of the minutes that they have waited.
+
+    They wait from `after` to `until` minutes past their scheduled departure, or till they depart.
+    """
+    scheduled = flights["scheduled"]
+    waits = flights.select(
+        enter=pl.col("scheduled") + after,
+        leave=pl.min_horizontal("departed", pl.col("scheduled") + until),
+    ).with_columns(pl.when(pl.col("leave") > pl.col("enter")).then(pl.all()))
+    ones = _ones(flights)
+    changes = timeline(
+        np.tile(group, 2),
+        pl.concat([waits["enter"], waits["leave"]]),
+        {"count": pl.concat([ones, -ones]), "scheduled": pl.concat([scheduled, -scheduled])},
+    )
+    decided = flights["decided"].to_numpy()
+    inside = changes.until(group, decided)
+    return inside["count"], inside["count"] * decided - inside["scheduled"]
+
+
+def _ones(flights: pl.DataFrame) -> pl.Series:
+    return pl.repeat(1, flights.height, dtype=pl.Int64, eager=True)

@@ -70,3 +70,101 @@ def prediction_columns(
         for number, word in enumerate(classes):
             columns[f"{name}_{word}"] = pl.Series(values[:, number].astype(np.float32))
     return columns
+
+
+def thresholds(roles: Roles, validation: Judged) -> dict[str, float]:
+    """The probability from which a row is called positive: best F1 on the validation part.
+
+    Only binary tasks have one.
+    """
+    if roles.task != "binary":
+        return {}
+    prediction = validation.predictions["network"]
+    order = np.argsort(-prediction, kind="stable")
+    hits = np.cumsum(validation.target[order])
+    called = np.arange(1, len(order) + 1)
+    f1 = 2 * hits / (called + max(hits[-1], 1))
+    ranked = prediction[order]
+    ends = np.append(ranked[1:] != ranked[:-1], True)
+    best = int(np.argmax(np.where(ends, f1, -1)))
+    return {"best_f1": float(ranked[best])}
+
+
+def at_threshold(judged: Judged, threshold: float) -> dict[str, float]:
+    """Precision, recall, F1 and the four counts of the network's calls on binary rows."""
+    called, true = judged.predictions["network"] >= threshold, judged.target > 0.5
+    hits, alarms, misses = (
+        int((called & true).sum()),
+        int((called & ~true).sum()),
+        int((~called & true).sum()),
+    )
+    return {
+        "threshold": threshold,
+        "precision": hits / max(hits + alarms, 1),
+        "recall": hits / max(hits + misses, 1),
+        "f1": 2 * hits / max(2 * hits + alarms + misses, 1),
+        "true_positive": hits,
+        "false_positive": alarms,
+        "false_negative": misses,
+        "true_negative": len(true) - hits - alarms - misses,
+    }
+
+
+def report(
+    roles: Roles,
+    holdout: Judged,
+    blocks: np.ndarray,
+    chosen: Mapping[str, float],
+    settings: EvaluateParams,
+) -> dict[str, Any]:
+    """metrics.json: every model's metrics, and the network's calls at each threshold."""
+    return {
+        "rows": len(blocks),
+        "blocks": int(blocks.max()) + 1,
+        "models": judge(roles, holdout, blocks, settings),
+        "thresholds": {name: at_threshold(holdout, value) for name, value in chosen.items()},
+    }
+
+
+def slices(
+    roles: Roles,
+    examples: pl.DataFrame,
+    holdout: Judged,
+    blocks: np.ndarray,
+    settings: EvaluateParams,
+) -> list[dict[str, Any]]:
+    """The network's metrics in every value of every slice column, small slices flagged."""
+    rows = []
+    for column in roles.slices:
+        labels = examples[column].cast(pl.String).fill_null("missing")
+        for value in labels.unique().sort():
+            chosen = (labels == value).to_numpy()
+            inside = Judged(
+                target=holdout.target[chosen],
+                predictions={"network": holdout.predictions["network"][chosen]},
+            )
+            dense = np.unique(blocks[chosen], return_inverse=True)[1]
+            rows.append(
+                {
+                    "slice": column,
+                    "value": value,
+                    "rows": int(chosen.sum()),
+                    "blocks": int(dense.max()) + 1,
+                    "small": int(chosen.sum()) < settings.smallest_slice,
+                    "metrics": judge(roles, inside, dense, settings)["network"],
+                }
+            )
+    return rows
+
+
+def summary(report_: Mapping[str, Any]) -> str:
+    """A line for each model: its metrics with intervals."""
+    lines = [f"holdout: {report_['rows']:,} rows in {report_['blocks']} blocks"]
+    for name, found in report_["models"].items():
+        shown = ", ".join(
+            f"{metric} {i['value']:.4f} [{i['lower']:.4f}, {i['upper']:.4f}]"
+            for metric, i in found.items()
+            if i["value"] is not None
+        )
+        lines.append(f"{name}: {shown}")
+    return "\n".join(lines)

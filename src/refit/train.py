@@ -182,7 +182,7 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
-        value, size = float(loss), float(norm)
+        value, size = float(loss.detach()), float(norm)
         if not (math.isfinite(value) and math.isfinite(size)):
             raise self._broken(value, size, rate)
         self.optimizer.step()

@@ -19,14 +19,15 @@ def main() -> None:
     parts = {part: prepared.map_part(prepared.PREPARED, part) for part in ("train", "validation", "holdout")}
     shutil.rmtree(BASELINE, ignore_errors=True)
     fitted = {
-        name: baselines.fit(roles.task, name, parts["train"], parts["validation"], settings.seed)
+        name: baselines.fit(
+            roles.task, name, parts["train"], parts["validation"], encoder.cardinalities, settings
+        )
         for name in baselines.NAMES
     }
     for part in ("validation", "holdout"):
         arrays = parts[part]
         predictions = {
-            name: model.predict(arrays.numeric, arrays.categorical)
-            for name, model in fitted.items()
+            name: model.predict(arrays) for name, model in fitted.items()
         }
         for name, values in predictions.items():
             files.write_array(BASELINE / part / f"{name}.npy", values.astype("float32"))

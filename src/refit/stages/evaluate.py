@@ -45,7 +45,9 @@ def main() -> None:
     files.write_json(EVALUATION / "metrics.json", files.rounded(report))
     slices = evaluate.slices(roles, examples, holdout, days, settings)
     files.write_json(EVALUATION / "slices.json", files.rounded(slices))
-    for name, rows in curves.plots(roles.task, encoder.classes, holdout, thresholds).items():
+    for name, rows in curves.plots(
+        roles.task, encoder.classes, holdout.target, holdout.predictions["network"], thresholds
+    ).items():
         files.write_text(EVALUATION / "plots" / f"{name}.csv", rows.write_csv())
     context = examples.select(*dict.fromkeys((*roles.key, roles.time, "partition", *roles.slices)))
     files.write_parquet(
@@ -56,7 +58,7 @@ def main() -> None:
         ),
         EVALUATION / "predictions.parquet",
     )
-    print(evaluate.summary(roles, report))
+    print(evaluate.summary(report))
 
 
 def _judged(part: str, roles: Roles, network: Network) -> Judged:

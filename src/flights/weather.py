@@ -1,0 +1,55 @@
+"""The weather at the origin, as far as it had been observed by the decision.
+
+An hour's row is compiled of reports made during that hour (the precipitation is the hour's sum, up
+to minute 51), so it is known only when the hour is over: its time + 60 minutes. The weather at the
+scheduled departure, two hours later, is not known; a forecast is not in the data.
+"""
+
+import numpy as np
+import polars as pl
+
+from flights.instants import minutes
+from flights.windows import groups, timeline
+
+PUBLISHED = 60
+"""Minutes from the start of an hour until its observation is known."""
+
+STALE = 3 * 60
+"""Minutes after which an observation says nothing any more."""
+
+LATEST = (
+    "temp", "dewp", "wind_dir", "wind_speed", "wind_gust", "visib", "precip", "pressure",
+)  # fmt: skip
+WEATHER = (*LATEST, "pressure_3h", "precip_6h")
+
+
+def weather_at(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
+    """WEATHER at each decision: the latest observation, its change, and 6 hours' precipitation.
+
+    Args:
+        flights: with instants, see `flights.instants`.
+        weather: the raw table.
+    """
+    both = groups(pl.concat([flights.select("origin"), weather.select("origin")]), ("origin",))
+    here, station = both[: flights.height], both[flights.height :]
+    known = weather.select(minutes(pl.col("time")) + PUBLISHED).to_series()
+    hundredths = (weather["precip"] * 100).round()
+    line = timeline(station, known, {"precip": hundredths})
+    decided = flights["decided"].to_numpy()
+    now = _rows(weather, known, line.latest(here, decided), decided)
+    before = _rows(weather, known, line.latest(here, decided - 180), decided - 180)
+    rain = pl.Series(line.window(here, decided, 6 * 60)["precip"]) / 100
+    return now.select(
+        *LATEST,
+        pressure_3h=(pl.col("pressure") - before["pressure"]).round(1),
+        precip_6h=pl.when(pl.col("known").is_not_null()).then(rain),
+    )
+
+
+def _rows(
+    weather: pl.DataFrame, known: pl.Series, rows: np.ndarray, minute: np.ndarray
+) -> pl.DataFrame:
+    """The observations of these rows; nulls where there is none (-1), or none since STALE."""
+    found = pl.Series(rows).replace(-1, None)
+    observed = weather.select(pl.all().gather(found), known=known.gather(found))
+    return observed.with_columns(pl.when(pl.lit(pl.Series(minute)) - pl.col("known") < STALE).then(pl.all()))
