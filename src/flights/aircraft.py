@@ -44,7 +44,9 @@ def last_leg(flights: pl.DataFrame) -> pl.DataFrame:
     latest = timeline(tail, flights["departed"], {}).latest(tail, flights["decided"].to_numpy())
     found = pl.Series(latest).replace(-1, None)
     legs = flights.select(
-        pl.col("departed", "landed", "due", "dep_delay", "arr_delay").gather(found).name.prefix("leg_"),
+        pl.col("departed", "landed", "due", "dep_delay", "arr_delay")
+        .gather(found)
+        .name.prefix("leg_"),
         leg_out=(pl.col("due") - pl.col("scheduled")).gather(found),
         decided="decided",
         scheduled="scheduled",

@@ -13,7 +13,7 @@ published schedule would say it better, but then a row would depend on rows afte
 import numpy as np
 import polars as pl
 
-from flights.instants import DAY
+from flights.clock import DAY
 from flights.windows import groups, ratio, timeline
 
 PATIENCE = 3 * 60

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from flights.aircraft import KIND, LAST_LEG, PLANE, last_leg, planes_of
+from flights.clock import NEW_YORK, of_day
 from flights.congestion import CONGESTION, congestion
 from flights.history import HISTORY, LATE, history
 from flights.instants import with_instants
@@ -72,13 +73,13 @@ def build(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 def _own(flights: pl.DataFrame) -> pl.DataFrame:
     """What the row says of itself: its key, what is published, and the target."""
-    local = pl.col("time").dt.convert_time_zone("America/New_York")
+    local = pl.col("time").dt.convert_time_zone(NEW_YORK)
     return flights.select(
         *KEY,
         "dest",
         "distance",
         PARTITION,
-        minute_of_day=local.dt.hour().cast(pl.Int64) * 60 + local.dt.minute(),
+        minute_of_day=of_day(local),
         weekday=local.dt.weekday(),
         planned_minutes=pl.col("due") - pl.col("scheduled"),
         late=(pl.col("arr_delay") >= LATE).cast(pl.Int8),

@@ -1,25 +1,27 @@
-"""Clock times on paper turned into instants: whole minutes of UTC since 1970, as integers.
+"""What happened when: instants as whole minutes of UTC since 1970, rebuilt from clock times.
 
-The source gives local clock times without dates for the arrival. What happened is rebuilt from the
-scheduled departure, whose instant is sure:
+The source gives local clock times, and of actual departures and arrivals not the date. Instants
+are rebuilt from the scheduled departure, whose instant is sure:
 
-- departed = scheduled departure + departure delay. A delay that runs past midnight, the other way
-  to lose a day, needs no care then;
-- due = the scheduled arrival: the first time after the scheduled departure at which the clocks of
-  the destination show the scheduled arrival time. Should those clocks change during the flight,
-  the first guess is off by that hour and corrected;
-- landed = due + arrival delay. (In the source's words the arrival at the gate.)
+- departed: scheduled departure + departure delay, so a delay past midnight needs no care;
+- due: the scheduled arrival, the first time after the scheduled departure at which clocks at the
+  destination show it. Should they be put forward or back during the flight, the first guess is off
+  by that hour, and moved;
+- landed: due + arrival delay (the arrival at the gate).
 
-Given up: a flight to a place whose time zone is unknown has no `due` and no `landed`, and a
-diverted flight, whose arrival delay is missing, never lands. Both are seen only to depart.
+Over the whole year, landed - departed - air_time lies between 5 and 235 minutes on all 327,346
+flights that have all three: the time to taxi. One wrong hour or day would show.
+
+Given up: a flight to an airport whose time zone is unknown has no `due` and no `landed`, and a
+diverted flight, without an arrival delay, never lands. Both are only seen to depart.
 """
 
 import polars as pl
 
-DECISION_LEAD = 120
-"""Minutes between the decision and the scheduled departure."""
+from flights.clock import DAY, of_clock, of_day, since_epoch
 
-DAY = 1440
+DECISION_LEAD = 2 * 60
+"""Minutes between the decision and the scheduled departure."""
 
 UNLISTED_ZONES = {
     "BQN": "America/Puerto_Rico",
@@ -30,31 +32,26 @@ UNLISTED_ZONES = {
 """Destinations that the airports table misses."""
 
 
-def minutes(instant: pl.Expr) -> pl.Expr:
-    """Whole minutes since 1970, UTC."""
-    return instant.dt.epoch("s") // 60
-
-
-def clock_minutes(hhmm: pl.Expr) -> pl.Expr:
-    """A clock time written as hour * 100 + minute, in minutes after midnight (2400 is 0)."""
-    wide = hhmm.cast(pl.Int64)
-    return (wide // 100 * 60 + wide % 100) % DAY
-
-
 def with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame:
-    """The flights with the columns scheduled, decided, departed, due and landed.
+    """The flights with scheduled, decided, departed, due and landed, Int64 minutes.
 
-    All are minutes since 1970 as Int64; departed, due and landed may be null.
+    departed, due and landed are null where they never happened or cannot be known.
     """
-    zoned = flights.with_columns(
-        scheduled=minutes(pl.col("time")), zone=_zones(flights["dest"], airports)
+    listed = dict(airports.select("faa", "tzone").drop_nulls().iter_rows())
+    located = flights.with_columns(
+        scheduled=since_epoch(pl.col("time")),
+        zone=pl.col("dest").replace_strict(
+            UNLISTED_ZONES | listed, default=None, return_dtype=pl.String
+        ),
     )
-    zones = tuple(zoned["zone"].drop_nulls().unique().sort())
-    flown = (clock_minutes(pl.col("sched_arr_time")) - _local_clock("scheduled", zones)) % DAY
-    guessed = zoned.with_columns(due=pl.col("scheduled") + flown)
-    off = (_local_clock("due", zones) - clock_minutes(pl.col("sched_arr_time"))) % DAY
+    zones = located["zone"].drop_nulls().unique().sort()
+    shown = of_clock(pl.col("sched_arr_time"))
+    guessed = located.with_columns(
+        due=pl.col("scheduled") + (shown - _local_clock("scheduled", zones)) % DAY
+    )
+    ahead = (_local_clock("due", zones) - shown + DAY // 2) % DAY - DAY // 2
     return (
-        guessed.with_columns(due=pl.col("due") - pl.when(off > DAY // 2).then(off - DAY).otherwise(off))
+        guessed.with_columns(due=pl.col("due") - ahead)
         .with_columns(
             decided=pl.col("scheduled") - DECISION_LEAD,
             departed=pl.col("scheduled") + pl.col("dep_delay"),
@@ -64,20 +61,13 @@ def with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame
     )
 
 
-def _zones(destinations: pl.Series, airports: pl.DataFrame) -> pl.Series:
-    listed = dict(airports.select("faa", "tzone").drop_nulls().iter_rows())
-    return destinations.replace_strict(UNLISTED_ZONES | listed, default=None, return_dtype=pl.String)
-
-
-def _local_clock(column: str, zones: tuple[str, ...]) -> pl.Expr:
-    """Minutes after midnight that clocks in each row's zone show at the instant of the column."""
+def _local_clock(column: str, zones: pl.Series) -> pl.Expr:
+    """Minutes after midnight shown by clocks in each row's zone at the instant of the column."""
     instant = pl.from_epoch(pl.col(column) * 60, time_unit="s").dt.replace_time_zone("UTC")
-    shown = [
-        pl.when(pl.col("zone") == zone).then(_minute_of_day(instant.dt.convert_time_zone(zone)))
-        for zone in zones
-    ]
-    return pl.coalesce(*shown) if shown else pl.lit(None, dtype=pl.Int64)
-
-
-def _minute_of_day(local: pl.Expr) -> pl.Expr:
-    return local.dt.hour().cast(pl.Int64) * 60 + local.dt.minute().cast(pl.Int64)
+    return pl.coalesce(
+        pl.lit(None, dtype=pl.Int64),
+        *(
+            pl.when(pl.col("zone") == zone).then(of_day(instant.dt.convert_time_zone(zone)))
+            for zone in zones
+        ),
+    )

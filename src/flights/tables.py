@@ -1,47 +1,257 @@
 """The contracts of the raw tables: columns with units and ranges, keys, time.
 
-Every rule is one vectorised comparison, and a rule over several columns passes where one of them
-is null. A row that breaks a rule goes to quarantine: nothing downstream needs rows to be complete.
-The real year breaks four rules, and each time the row is wrong: wind of 1,048 mph (Newark,
-2013-02-12), the tail number D942DN (four flights; no US registration begins with D), a flight at
-703 mph (LaGuardia to Atlanta, 2013-05-25), and three airports on the wrong side of the earth or in
-Asia, for lack of a sign.
+Every rule is a vectorised comparison within a row; one that needs several columns passes where any
+of them is null. A row that breaks a rule goes to quarantine, for nothing downstream needs the rows
+to be complete. The real year breaks a few rules, and each time the row is wrong: a wind of 1,048
+mph, a tail number that begins with D, a flight at 703 mph, and airports that lack the minus sign
+of their longitude (and so got a time zone in China). Not caught, for no rule of one row can: 13.1
+degrees Fahrenheit at JFK in the evening of May 8.
 
-The keys are compared by the engine, faster than by pandera's `unique`.
+Keys are compared by the engine, much faster than by pandera's `unique`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import pandera.polars as pa
 import polars as pl
 
+from flights.clock import DAY, NEW_YORK, of_clock
 from refit.dataset import Table
 
-ORIGINS = ["EWR", "JFK", "LGA"]
 INSTANT = pl.Datetime("us", "UTC")
-NEW_YORK = "America/New_York"
 TOP_SPEED = 700
-"""Miles per hour over ground, from take-off to touch-down; jets with a tailwind reach 650."""
+"""Miles per hour over ground between take-off and touch-down; jets with a tailwind reach 650."""
+
+ORIGINS = ["EWR", "JFK", "LGA"]
+AIRPORT = "^[A-Z]{3}$"
+REGISTRATION = "^N[0-9A-Z]{3,5}$"
 
 
-def _rule(name: str, holds: pl.Expr) -> pa.Check:
-    """A rule over several columns of a row."""
+def _holds(rule: str, expression: pl.Expr) -> pa.Check:
+    """A rule that may look at other columns of the row."""
 
     def check(data: pa.PolarsData) -> pl.LazyFrame:
-        return data.lazyframe.select(holds.fill_null(value=True))
+        return data.lazyframe.select(expression.fill_null(value=True))
 
-    return pa.Check(check, name=name, error=name)
-
-
-def _column(dtype: Any, unit: str, *checks: pa.Check, nullable: bool = False) -> pa.Column:
-    return pa.Column(dtype, list(checks), nullable=nullable, description=unit)
+    return pa.Check(check, name=rule, error=rule)
 
 
-def _between(low: float, high: float) -> pa.Check:
-    return pa.Check.in_range(low, high)
+def _column(dtype: Any, meaning: str, *rules: pa.Check, nullable: bool = False) -> pa.Column:
+    return pa.Column(dtype, list(rules), nullable=nullable, description=meaning)
 
 
-def _clock(name: str, unit: str, *, nullable: bool = False) -> pa.Column:
-    """A local clock time written as hour * 100 + minute."""
-    return _column(pl.Int16, f"{unit}, hhmm", _between(0, 2400), nullable=nullable)
+def _clock(name: str, meaning: str, *rules: pa.Check, nullable: bool = False) -> pa.Column:
+    shown = _holds(
+        "hhmm is a clock time", (pl.col(name) % 100 < 60) & pl.col(name).is_between(0, 2400)
+    )
+    return _column(pl.Int16, f"{meaning}, hhmm", shown, *rules, nullable=nullable)
+
+
+def _moved(scheduled: str, actual: str, delay: str) -> pl.Expr:
+    """The actual clock time is the scheduled one moved by the delay, whatever the day."""
+    late = of_clock(pl.col(actual)) - of_clock(pl.col(scheduled))
+    return (late - pl.col(delay)) % DAY == 0
+
+
+_LOCAL = pl.col("time").dt.convert_time_zone(NEW_YORK)
+_SAME_HOUR = (
+    (_LOCAL.dt.year() == pl.col("year"))
+    & (_LOCAL.dt.month() == pl.col("month"))
+    & (_LOCAL.dt.day() == pl.col("day"))
+    & (_LOCAL.dt.hour() == pl.col("hour"))
+)
+
+_CALENDAR = {
+    "year": _column(pl.Int16, "local date", pa.Check.in_range(1987, 2100)),
+    "month": _column(pl.Int8, "local date", pa.Check.in_range(1, 12)),
+    "day": _column(pl.Int8, "local date", pa.Check.in_range(1, 31)),
+}
+
+FLIGHTS = pa.DataFrameSchema(
+    name="flights",
+    strict=True,
+    columns={
+        **_CALENDAR,
+        "dep_time": _clock(
+            "dep_time",
+            "actual departure, local",
+            _holds(
+                "is sched_dep_time + dep_delay", _moved("sched_dep_time", "dep_time", "dep_delay")
+            ),
+            nullable=True,
+        ),
+        "sched_dep_time": _clock("sched_dep_time", "scheduled departure, local"),
+        "dep_delay": _column(
+            pl.Int16,
+            "minutes; null: never departed. Nobody leaves before the decision, 120 minutes ahead",
+            pa.Check.in_range(-119, 2880),
+            _holds(
+                "known if and only if dep_time is",
+                pl.col("dep_delay").is_null() == pl.col("dep_time").is_null(),
+            ),
+            nullable=True,
+        ),
+        "arr_time": _clock(
+            "arr_time",
+            "actual arrival, local at the destination",
+            _holds(
+                "needs a departure", pl.col("dep_time").is_not_null() | pl.col("arr_time").is_null()
+            ),
+            nullable=True,
+        ),
+        "sched_arr_time": _clock("sched_arr_time", "scheduled arrival, local at the destination"),
+        "arr_delay": _column(
+            pl.Int16,
+            "minutes; null: cancelled or diverted",
+            pa.Check.in_range(-240, 2880),
+            _holds(
+                "needs an arrival", pl.col("arr_time").is_not_null() | pl.col("arr_delay").is_null()
+            ),
+            _holds(
+                "arr_time is sched_arr_time + arr_delay",
+                _moved("sched_arr_time", "arr_time", "arr_delay"),
+            ),
+            nullable=True,
+        ),
+        "carrier": _column(pl.String, "IATA code", pa.Check.str_matches("^[0-9A-Z]{2}$")),
+        "flight": _column(pl.Int16, "flight number", pa.Check.in_range(1, 9999)),
+        "tailnum": _column(
+            pl.String, "US registration", pa.Check.str_matches(REGISTRATION), nullable=True
+        ),
+        "origin": _column(pl.String, "FAA code", pa.Check.isin(ORIGINS)),
+        "dest": _column(
+            pl.String,
+            "FAA code",
+            pa.Check.str_matches(AIRPORT),
+            _holds("is not the origin", pl.col("dest") != pl.col("origin")),
+        ),
+        "air_time": _column(
+            pl.Int16,
+            "minutes in the air",
+            pa.Check.in_range(1, 1440),
+            _holds(
+                f"at most {TOP_SPEED} mph",
+                pl.col("distance").cast(pl.Int64) * 60
+                <= pl.col("air_time").cast(pl.Int64) * TOP_SPEED,
+            ),
+            nullable=True,
+        ),
+        "distance": _column(pl.Int16, "miles", pa.Check.in_range(1, 10000)),
+        "hour": _column(pl.Int8, "of scheduled departure, local", pa.Check.in_range(0, 23)),
+        "minute": _column(
+            pl.Int8,
+            "of scheduled departure, local",
+            pa.Check.in_range(0, 59),
+            _holds(
+                "with hour makes sched_dep_time",
+                pl.col("hour").cast(pl.Int64) * 100 + pl.col("minute") == pl.col("sched_dep_time"),
+            ),
+        ),
+        "time": _column(
+            INSTANT,
+            "scheduled departure, UTC",
+            _holds(
+                "agrees with the local columns",
+                _SAME_HOUR & (_LOCAL.dt.minute() == pl.col("minute")),
+            ),
+        ),
+    },
+)
+
+WEATHER = pa.DataFrameSchema(
+    name="weather",
+    strict=True,
+    columns={
+        "origin": _column(pl.String, "FAA code", pa.Check.isin(ORIGINS)),
+        **_CALENDAR,
+        "hour": _column(pl.Int8, "of observation, local", pa.Check.in_range(0, 23)),
+        "temp": _column(pl.Float64, "degrees F", pa.Check.in_range(-40, 130), nullable=True),
+        "dewp": _column(
+            pl.Float64,
+            "dew point, degrees F",
+            pa.Check.in_range(-60, 100),
+            _holds("at most the temperature", pl.col("dewp") <= pl.col("temp")),
+            nullable=True,
+        ),
+        "humid": _column(
+            pl.Float64, "relative humidity, percent", pa.Check.in_range(0, 100), nullable=True
+        ),
+        "wind_dir": _column(pl.Int16, "degrees", pa.Check.in_range(0, 360), nullable=True),
+        "wind_speed": _column(pl.Float64, "mph", pa.Check.in_range(0, 150), nullable=True),
+        "wind_gust": _column(
+            pl.Float64,
+            "mph; null: no gusts",
+            pa.Check.in_range(0, 200),
+            _holds("at least the wind speed", pl.col("wind_gust") >= pl.col("wind_speed")),
+            nullable=True,
+        ),
+        "precip": _column(
+            pl.Float64, "inches in the hour", pa.Check.in_range(0, 12), nullable=True
+        ),
+        "pressure": _column(
+            pl.Float64, "at sea level, millibars", pa.Check.in_range(900, 1085), nullable=True
+        ),
+        "visib": _column(pl.Float64, "miles, at most 10", pa.Check.in_range(0, 10), nullable=True),
+        "time": _column(
+            INSTANT,
+            "start of the hour, UTC",
+            _holds("agrees with the local columns", _SAME_HOUR & (_LOCAL.dt.minute() == 0)),
+        ),
+    },
+)
+
+PLANES = pa.DataFrameSchema(
+    name="planes",
+    strict=True,
+    columns={
+        "tailnum": _column(pl.String, "US registration", pa.Check.str_matches(REGISTRATION)),
+        "year": _column(pl.Int16, "built in", pa.Check.in_range(1930, 2100), nullable=True),
+        "type": _column(
+            pl.String,
+            "what flies",
+            pa.Check.isin(["Fixed wing multi engine", "Fixed wing single engine", "Rotorcraft"]),
+        ),
+        "manufacturer": _column(pl.String, "as registered"),
+        "model": _column(pl.String, "as registered"),
+        "engines": _column(pl.Int8, "how many", pa.Check.in_range(1, 8)),
+        "seats": _column(pl.Int16, "how many", pa.Check.in_range(1, 900)),
+        "speed": _column(pl.Int16, "cruising, mph", pa.Check.in_range(30, 1400), nullable=True),
+        "engine": _column(pl.String, "kind of engine"),
+    },
+)
+
+AIRPORTS = pa.DataFrameSchema(
+    name="airports",
+    strict=True,
+    columns={
+        "faa": _column(pl.String, "FAA code", pa.Check.str_matches("^[0-9A-Z]{3}$")),
+        "name": _column(pl.String, "usual name"),
+        "lat": _column(pl.Float64, "degrees north", pa.Check.in_range(13, 72)),
+        "lon": _column(
+            pl.Float64,
+            "degrees east; of the United States, the Aleutians past the 180th meridian included",
+            _holds(
+                "from 172 to -64, westward",
+                pl.col("lon").is_between(-180, -64) | pl.col("lon").is_between(172, 180),
+            ),
+        ),
+        "alt": _column(pl.Int16, "feet above the sea", pa.Check.in_range(-300, 15000)),
+        "tz": _column(pl.Int8, "hours from UTC in winter", pa.Check.in_range(-11, -4)),
+        "dst": _column(
+            pl.String, "A: US daylight saving, N: none, U: unknown", pa.Check.isin(["A", "N", "U"])
+        ),
+        "tzone": _column(
+            pl.String,
+            "IANA time zone",
+            pa.Check.str_matches("^[A-Za-z_]+/[A-Za-z_]+$"),
+            nullable=True,
+        ),
+    },
+)
+
+TABLES = (
+    Table(name="flights", schema=FLIGHTS, key=("time", "carrier", "flight", "origin"), time="time"),
+    Table(name="weather", schema=WEATHER, key=("time", "origin"), time="time"),
+    Table(name="planes", schema=PLANES, key=("tailnum",), time=None),
+    Table(name="airports", schema=AIRPORTS, key=("faa",), time=None),
+)

@@ -8,7 +8,7 @@ scheduled departure, two hours later, is not known; a forecast is not in the dat
 import numpy as np
 import polars as pl
 
-from flights.instants import minutes
+from flights.clock import since_epoch
 from flights.windows import groups, timeline
 
 PUBLISHED = 60
@@ -32,7 +32,7 @@ def weather_at(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
     """
     both = groups(pl.concat([flights.select("origin"), weather.select("origin")]), ("origin",))
     here, station = both[: flights.height], both[flights.height :]
-    known = weather.select(minutes(pl.col("time")) + PUBLISHED).to_series()
+    known = weather.select(since_epoch(pl.col("time")) + PUBLISHED).to_series()
     hundredths = (weather["precip"] * 100).round()
     line = timeline(station, known, {"precip": hundredths})
     decided = flights["decided"].to_numpy()
@@ -52,4 +52,6 @@ def _rows(
     """The observations of these rows; nulls where there is none (-1), or none since STALE."""
     found = pl.Series(rows).replace(-1, None)
     observed = weather.select(pl.all().gather(found), known=known.gather(found))
-    return observed.with_columns(pl.when(pl.lit(pl.Series(minute)) - pl.col("known") < STALE).then(pl.all()))
+    return observed.with_columns(
+        pl.when(pl.lit(pl.Series(minute)) - pl.col("known") < STALE).then(pl.all())
+    )

@@ -1,0 +1,22 @@
+"""Clock times and instants, in whole minutes."""
+
+import polars as pl
+
+NEW_YORK = "America/New_York"
+DAY = 24 * 60
+
+
+def since_epoch(instant: pl.Expr) -> pl.Expr:
+    """Minutes since 1970, UTC."""
+    return instant.dt.epoch("s") // 60
+
+
+def of_clock(hhmm: pl.Expr) -> pl.Expr:
+    """A clock time written as hour * 100 + minute, in minutes after midnight (2400 is 0)."""
+    wide = hhmm.cast(pl.Int64)
+    return (wide // 100 * 60 + wide % 100) % DAY
+
+
+def of_day(local: pl.Expr) -> pl.Expr:
+    """Minutes after midnight that a local clock shows."""
+    return local.dt.hour().cast(pl.Int64) * 60 + local.dt.minute()

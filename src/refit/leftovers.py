@@ -1,0 +1,58 @@
+"""What a killed DVC process leaves behind in its lock file, and when it may be swept away.
+
+DVC's rwlock names processes by number alone: a number that another program has since been given
+blocks every later run for ever, and a file that was cut short fails them all. Both are cleared here,
+but never while a process that is named in it lives and is still the one that was meant.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def clear_rwlock(path: Path) -> bool:
+    """Delete the rwlock file when no living DVC process stands in it; returns whether it did.
+
+    Call it under a lock of the project's own.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        written = path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    try:
+        content = json.loads(text)
+        holders = list(_holders(content))
+    except (ValueError, TypeError, AttributeError, KeyError):
+        holders = []
+    else:
+        if not holders:
+            return False
+    if any(_alive(holder, written) for holder in holders):
+        return False
+    path.unlink(missing_ok=True)
+    return True
+
+
+def _holders(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for infos in content["read"].values():
+        yield from infos
+    yield from content["write"].values()
+
+
+def _alive(holder: dict[str, Any], written: float) -> bool:
+    """Whether the number still belongs to the process that wrote itself down.
+
+    It must have begun before the file was last written, and its command line must end in the
+    arguments that were recorded (the program's own path may be spelt differently).
+    """
+    with contextlib.suppress(psutil.Error, ValueError, KeyError):
+        process = psutil.Process(int(holder["pid"]))
+        arguments = " ".join(str(holder["cmd"]).split(" ")[1:])
+        line = " ".join(process.cmdline())
+        return process.create_time() <= written + 1 and line.endswith(arguments)
+    return False
