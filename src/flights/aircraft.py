@@ -10,9 +10,10 @@ back to New York is not in the source; it is taken to last as long as the way ou
 
 import polars as pl
 
+from flights.clock import DAY
 from flights.windows import groups, timeline
 
-SAME_ROTATION = 24 * 60
+SAME_ROTATION = DAY
 """Minutes after which the last leg no longer says anything about the next."""
 
 LAST_LEG = ("leg_delay", "leg_landed", "leg_since", "leg_slack")

@@ -1,9 +1,10 @@
-"""Clock times and instants, in whole minutes."""
+"""Clock times and instants, in whole minutes: what the contracts and the features share."""
 
 import polars as pl
 
 NEW_YORK = "America/New_York"
-DAY = 24 * 60
+HOUR = 60
+DAY = 24 * HOUR
 
 
 def since_epoch(instant: pl.Expr) -> pl.Expr:
@@ -14,9 +15,9 @@ def since_epoch(instant: pl.Expr) -> pl.Expr:
 def of_clock(hhmm: pl.Expr) -> pl.Expr:
     """A clock time written as hour * 100 + minute, in minutes after midnight (2400 is 0)."""
     wide = hhmm.cast(pl.Int64)
-    return (wide // 100 * 60 + wide % 100) % DAY
+    return (wide // 100 * HOUR + wide % 100) % DAY
 
 
 def of_day(local: pl.Expr) -> pl.Expr:
     """Minutes after midnight that a local clock shows."""
-    return local.dt.hour().cast(pl.Int64) * 60 + local.dt.minute()
+    return local.dt.hour().cast(pl.Int64) * HOUR + local.dt.minute()

@@ -13,12 +13,11 @@ published schedule would say it better, but then a row would depend on rows afte
 import numpy as np
 import polars as pl
 
-from flights.clock import DAY
+from flights.clock import DAY, HOUR
 from flights.windows import groups, ratio, timeline
 
-PATIENCE = 3 * 60
-FORGOTTEN = 12 * 60
-HALF_HOUR, HOUR = 30, 60
+PATIENCE = 3 * HOUR
+FORGOTTEN = 12 * HOUR
 
 CONGESTION = (
     "queue_origin",
@@ -42,7 +41,7 @@ def congestion(flights: pl.DataFrame) -> pl.DataFrame:
     own, waited = _queue(flights, carrier, after=0, until=PATIENCE)
     overdue, _ = _queue(flights, origin, after=PATIENCE, until=FORGOTTEN)
     plan = timeline(origin, flights["scheduled"], {"count": _ones(flights)})
-    week_ago = flights["scheduled"].to_numpy() - 7 * DAY + HALF_HOUR
+    week_ago = flights["scheduled"].to_numpy() - 7 * DAY + HOUR // 2
     columns = (
         pl.Series(queued),
         pl.Series(own),

@@ -4,14 +4,14 @@ A row is a flight that arrived. Its decision time T is its scheduled departure l
 UTC. What a row may know:
 
 - of itself: the published schedule, and the aircraft planned for it;
-- of other flights: that one was scheduled, if that was for T or earlier; its departure, if it left
-  by T; its arrival, if it arrived by T. Nothing of a flight that was to leave after T, though the
+- of other flights: that one was to leave, once its time had come by T; its departure, if it left
+  by T; its arrival, if it arrived by T. Of flights that are to leave after T nothing, though the
   schedule is published (see `flights.congestion`);
 - of the weather: the hours that were over by T.
 
 So changing, deleting or adding anything that happened after T leaves the row as it is; a property
-test holds this. A row depends on no later partition, and nothing here assumes that rows are
-complete: flights in quarantine, missing months and unknown airports only make statistics thinner.
+test holds this. A row depends on no later partition. Nothing assumes that rows are complete:
+flights in quarantine, missing months and unknown airports only make the statistics thinner.
 
 Given up: the day of the year. Late shares differ by season, but with one year of data the model
 extrapolates, and its calibration is ruined.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from flights.clock import HOUR
 from flights.windows import Timeline, groups, ratio, timeline
 
 LATE = 15
@@ -73,7 +74,7 @@ def history(flights: pl.DataFrame) -> pl.DataFrame:
         if events not in lines:
             lines[events] = _line(flights, *events)
         group, line = lines[events]
-        sums = line.window(group, decided, statistic.hours * 60)
+        sums = line.window(group, decided, statistic.hours * HOUR)
         for name, what in zip(statistic.names, statistic.of, strict=True):
             columns[name] = ratio(sums[what], sums["count"])
     return pl.DataFrame(columns)

@@ -18,9 +18,9 @@ diverted flight, without an arrival delay, never lands. Both are only seen to de
 
 import polars as pl
 
-from flights.clock import DAY, of_clock, of_day, since_epoch
+from flights.clock import DAY, HOUR, of_clock, of_day, since_epoch
 
-DECISION_LEAD = 2 * 60
+DECISION_LEAD = 2 * HOUR
 """Minutes between the decision and the scheduled departure."""
 
 UNLISTED_ZONES = {

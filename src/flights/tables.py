@@ -15,7 +15,7 @@ from typing import Any
 import pandera.polars as pa
 import polars as pl
 
-from flights.clock import DAY, NEW_YORK, of_clock
+from flights.clock import DAY, HOUR, NEW_YORK, of_clock
 from refit.dataset import Table
 
 INSTANT = pl.Datetime("us", "UTC")
@@ -42,7 +42,7 @@ def _column(dtype: Any, meaning: str, *rules: pa.Check, nullable: bool = False) 
 
 def _clock(name: str, meaning: str, *rules: pa.Check, nullable: bool = False) -> pa.Column:
     shown = _holds(
-        "hhmm is a clock time", (pl.col(name) % 100 < 60) & pl.col(name).is_between(0, 2400)
+        "hhmm is a clock time", (pl.col(name) % 100 < HOUR) & pl.col(name).is_between(0, 2400)
     )
     return _column(pl.Int16, f"{meaning}, hhmm", shown, *rules, nullable=nullable)
 
@@ -102,8 +102,8 @@ FLIGHTS = pa.DataFrameSchema(
         "sched_arr_time": _clock("sched_arr_time", "scheduled arrival, local at the destination"),
         "arr_delay": _column(
             pl.Int16,
-            "minutes; null: cancelled or diverted",
-            pa.Check.in_range(-240, 2880),
+            "minutes; null: cancelled or diverted. Nor does anybody arrive before the decision",
+            pa.Check.in_range(-119, 2880),
             _holds(
                 "needs an arrival", pl.col("arr_time").is_not_null() | pl.col("arr_delay").is_null()
             ),
@@ -131,7 +131,7 @@ FLIGHTS = pa.DataFrameSchema(
             pa.Check.in_range(1, 1440),
             _holds(
                 f"at most {TOP_SPEED} mph",
-                pl.col("distance").cast(pl.Int64) * 60
+                pl.col("distance").cast(pl.Int64) * HOUR
                 <= pl.col("air_time").cast(pl.Int64) * TOP_SPEED,
             ),
             nullable=True,

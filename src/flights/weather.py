@@ -8,14 +8,17 @@ scheduled departure, two hours later, is not known; a forecast is not in the dat
 import numpy as np
 import polars as pl
 
-from flights.clock import since_epoch
+from flights.clock import HOUR, since_epoch
 from flights.windows import groups, timeline
 
-PUBLISHED = 60
+PUBLISHED = HOUR
 """Minutes from the start of an hour until its observation is known."""
 
-STALE = 3 * 60
+STALE = 3 * HOUR
 """Minutes after which an observation says nothing any more."""
+
+TREND = 3 * HOUR
+RAIN = 6 * HOUR
 
 LATEST = (
     "temp", "dewp", "wind_dir", "wind_speed", "wind_gust", "visib", "precip", "pressure",
@@ -37,8 +40,8 @@ def weather_at(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
     line = timeline(station, known, {"precip": hundredths})
     decided = flights["decided"].to_numpy()
     now = _rows(weather, known, line.latest(here, decided), decided)
-    before = _rows(weather, known, line.latest(here, decided - 180), decided - 180)
-    rain = pl.Series(line.window(here, decided, 6 * 60)["precip"]) / 100
+    before = _rows(weather, known, line.latest(here, decided - TREND), decided - TREND)
+    rain = pl.Series(line.window(here, decided, RAIN)["precip"]) / 100
     return now.select(
         *LATEST,
         pressure_3h=(pl.col("pressure") - before["pressure"]).round(1),

@@ -83,7 +83,7 @@ def groups(frame: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
 
 
 def ratio(total: np.ndarray, count: np.ndarray) -> pl.Series:
-    """total / count, null where nothing was counted."""
+    """Quotients total / count, null where nothing was counted."""
     counted = count > 0
     share = np.divide(total, count, out=np.zeros(len(total)), where=counted)
     return pl.select(pl.when(pl.Series(counted)).then(pl.Series(share))).to_series()
@@ -94,4 +94,5 @@ def _cumulative(value: pl.Series, rows: np.ndarray) -> np.ndarray:
 
 
 def _places(group: np.ndarray, minute: np.ndarray) -> np.ndarray:
-    return (group << GROUP_SHIFT) | minute
+    places: np.ndarray = (group << GROUP_SHIFT) | minute
+    return places

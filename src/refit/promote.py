@@ -1,0 +1,288 @@
+"""Promotion: a decision about one candidate, made once, with its evidence.
+
+The first version must beat the linear baseline; a later one must beat the champion, both scored on
+the same holdout rows, compared row by row and resampled by blocks of time (refit.compare). A
+decision is keyed by what it depends on: candidate, champion, holdout and policy. Asked again, it is
+found on the registered version, and finished if a crash had cut it short.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from refit import compare, files, metrics, params
+from refit.compare import Comparison, Outcome
+from refit.dataset import Task
+from refit.errors import ConfigError, PipelineError
+from refit.params import param
+from refit.registry import Registry, Version
+
+if TYPE_CHECKING:
+    from refit.bundle import Bundle
+
+BUNDLE = Path("data/bundle")
+EVALUATION = Path("data/evaluation")
+HOLDOUT = Path("data/prepared/holdout.parquet")
+LINEAR = "the linear baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromoteParams:
+    """Section `promote` of params.yaml: the policy."""
+
+    metric: str = param(
+        "row-wise loss that decides",
+        choices=("log_loss", "brier", "squared_error", "absolute_error"),
+    )
+    minimum_effect: float = param("smallest gain in that loss that matters", minimum=0)
+    confidence: float = param("confidence of the interval", minimum=0.5, maximum=0.999)
+    resamples: int = param("bootstrap samples", minimum=100)
+    seed: int = param("seed of the bootstrap", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What was decided about a candidate, and why."""
+
+    outcome: Outcome
+    cached: bool
+    version: int
+    champion_before: int | None
+    sentence: str
+    report: str
+    key: str
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """The bundle that the pipeline left, and what it is judged by."""
+
+    root: Path
+    name: str
+    digest: str
+    policy: PromoteParams
+
+    def key(self, champion: Version | None) -> str:
+        """Names the decision by everything that it depends on."""
+        parts = {
+            "candidate": self.digest,
+            "champion": [champion.number, champion.digest] if champion else None,
+            "holdout": files.digest(self.root / HOLDOUT),
+            "policy": asdict(self.policy),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def decide(root: Path) -> Decision:
+    """Decide about the bundle in data/bundle, register it, and move the alias if it earned it.
+
+    Raises:
+        PipelineError: the pipeline has left no bundle.
+        ConfigError: the policy's metric does not fit the task.
+        RegistryError: MLflow cannot be reached, or the champion changed meanwhile.
+    """
+    candidate = _candidate(root)
+    registry = Registry(root, candidate.name)
+    champion = registry.champion()
+    if champion is not None and champion.digest == candidate.digest:
+        return _already(champion)
+    key = candidate.key(champion)
+    known = registry.find(candidate.digest)
+    recorded = known.decision(key) if known else None
+    if known is not None and recorded is not None:
+        if recorded["outcome"] == "promote" and not known.moved(key):
+            registry.move(known, key, expected=champion.number if champion else None)
+        return Decision(**{**recorded, "cached": True})
+    return _decide(registry, candidate, champion, key)
+
+
+def _candidate(root: Path) -> _Candidate:
+    for path in (BUNDLE, EVALUATION, HOLDOUT):
+        if not (root / path).exists():
+            raise PipelineError(
+                "there is no candidate to decide about",
+                where=str(root / path),
+                got="nothing there",
+                do="run the pipeline first: `refit run`, or `dvc repro`",
+            )
+    return _Candidate(
+        root=root,
+        name=params.dataset_name(root / "params.yaml"),
+        digest=files.digest(root / BUNDLE),
+        policy=params.read(PromoteParams, "promote", root / "params.yaml"),
+    )
+
+
+def _already(champion: Version) -> Decision:
+    sentence = f"Version {champion.number} is the champion, and nothing newer challenges it."
+    crowned = [
+        json.loads(value)
+        for tag, value in sorted(champion.tags.items())
+        if tag.startswith("refit.decision.") and json.loads(value)["outcome"] == "promote"
+    ]
+    last: dict[str, Any] = crowned[-1] if crowned else {}
+    return Decision(
+        outcome="promote",
+        cached=True,
+        version=champion.number,
+        champion_before=last.get("champion_before"),
+        sentence=sentence,
+        report=last.get("report", sentence),
+        key=last.get("key", ""),
+        evidence=last.get("evidence", {}),
+    )
+
+
+def _decide(
+    registry: Registry, candidate: _Candidate, champion: Version | None, key: str
+) -> Decision:
+    lineage = files.read_json(candidate.root / BUNDLE / "lineage.json")
+    compared = _compare(registry, candidate, champion)
+    outcome = compare.verdict(compared, candidate.policy.minimum_effect)
+    version = registry.register(
+        candidate.digest,
+        candidate.root / BUNDLE,
+        fingerprint=lineage["training"]["fingerprint"],
+        description="",
+    )
+    rival = f"version {champion.number}" if champion else LINEAR
+    sentence = _sentence(outcome, version.number, rival, compared, candidate.policy)
+    measured = files.read_json(candidate.root / EVALUATION / "metrics.json")
+    decision = Decision(
+        outcome=outcome,
+        cached=False,
+        version=version.number,
+        champion_before=champion.number if champion else None,
+        sentence=sentence,
+        report=_report(sentence, rival, compared, candidate.policy, measured),
+        key=key,
+        evidence=files.rounded(asdict(compared)) | {"metric": candidate.policy.metric},
+    )
+    registry.log(
+        version,
+        metrics=_flat(measured),
+        folders={"evaluation": candidate.root / EVALUATION},
+        report=decision.report,
+        inputs=_inputs(candidate.root),
+    )
+    registry.record(version, key, asdict(decision))
+    if outcome == "promote":
+        registry.move(version, key, expected=champion.number if champion else None)
+    return decision
+
+
+def _compare(
+    registry: Registry, candidate: _Candidate, champion: Version | None
+) -> Comparison:
+    """The candidate against the champion's bundle, or the linear baseline, on the holdout."""
+    from refit import bundle
+
+    policy = candidate.policy
+    challenger = bundle.load(candidate.root / BUNDLE)
+    task: Task = challenger.signature["task"]
+    predictions = files.read_parquet(candidate.root / EVALUATION / "predictions.parquet")
+    target = predictions["target"].to_numpy()
+    if champion is None:
+        rival = _stored(predictions, "linear", challenger)
+        own = _stored(predictions, "network", challenger)
+    else:
+        rows = files.read_parquet(candidate.root / HOLDOUT)
+        rival = bundle.load(registry.download(champion)).predict(rows).astype(np.float64)
+        own = challenger.predict(rows).astype(np.float64)
+    try:
+        losses = [metrics.losses(policy.metric, task, target, p) for p in (own, rival)]
+    except ValueError as error:
+        raise ConfigError(
+            str(error),
+            where="params.yaml, `promote.metric`",
+            expected=f"a loss of a {task} task, such as {metrics.PRIMARY[task]}",
+        ) from error
+    return compare.paired(
+        losses[0],
+        losses[1],
+        predictions["block"].to_numpy(),
+        resamples=policy.resamples,
+        confidence=policy.confidence,
+        seed=policy.seed,
+    )
+
+
+def _stored(predictions: pl.DataFrame, model: str, challenger: "Bundle") -> np.ndarray:
+    classes = challenger.signature["classes"]
+    columns = [f"{model}_{name}" for name in classes] or [model]
+    values = predictions.select(columns).to_numpy().astype(np.float64)
+    return values if classes else values[:, 0]
+
+
+def _sentence(
+    outcome: Outcome, version: int, rival: str, compared: Comparison, policy: PromoteParams
+) -> str:
+    shown = (
+        f"{policy.metric} better by {compared.difference:.5f}"
+        f" [{compared.lower:.5f}, {compared.upper:.5f}] than {rival}"
+        f" on {compared.rows:,} rows in {compared.blocks} blocks"
+    )
+    return {
+        "promote": f"Version {version} is promoted to champion: {shown}.",
+        "reject": f"Version {version} is rejected: {shown}, less than the minimum effect"
+        f" {policy.minimum_effect:g}.",
+        "not proven": f"Version {version} is not proven better: {shown}; a difference of"
+        f" {compared.minimum_detectable:.5f} could have been seen.",
+    }[outcome]
+
+
+def _report(
+    sentence: str,
+    rival: str,
+    compared: Comparison,
+    policy: PromoteParams,
+    measured: Mapping[str, Any],
+) -> str:
+    """The decision as Markdown, for the version's description and Prefect's artifact."""
+    lines = [
+        f"**{sentence}**",
+        "",
+        f"Rival: {rival}. Paired differences of {policy.metric}, resampled by block"
+        f" {policy.resamples:,} times, {policy.confidence:.0%} interval; minimum effect"
+        f" {policy.minimum_effect:g}; smallest difference this holdout shows four times in five"
+        f" {compared.minimum_detectable:.5f}.",
+        "",
+        f"| Holdout metric ({measured['rows']:,} rows, {measured['blocks']} blocks) | "
+        + " | ".join(measured["models"])
+        + " |",
+        "| --- |" + " --- |" * len(measured["models"]),
+    ]
+    for name in next(iter(measured["models"].values())):
+        cells = [_cell(model[name]) for model in measured["models"].values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(interval: Mapping[str, float | None]) -> str:
+    if interval["value"] is None:
+        return "not defined"
+    return f"{interval['value']:.4f} [{interval['lower']:.4f}, {interval['upper']:.4f}]"
+
+
+def _flat(measured: Mapping[str, Any]) -> dict[str, float]:
+    """`holdout.MODEL.METRIC` -> value; undefined ones are left out."""
+    return {
+        f"holdout.{model}.{name}": interval["value"]
+        for model, found in measured["models"].items()
+        for name, interval in found.items()
+        if interval["value"] is not None
+    }
+
+
+def _inputs(root: Path) -> dict[str, str]:
+    """Digests of the raw tables and of the holdout rows."""
+    tables = sorted(path for path in (root / "data/raw").iterdir() if path.is_dir())
+    found = {path.relative_to(root).as_posix(): files.digest(path) for path in tables}
+    return found | {HOLDOUT.as_posix(): files.digest(root / HOLDOUT)}

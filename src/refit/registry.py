@@ -1,0 +1,252 @@
+"""The MLflow registry: versions named by the digest of their bundle, aliases moved with a check.
+
+A bundle is logged as plain files below the training's run and registered from there; nothing of a
+flavour that could run code at load is written. A version carries its decisions as tags, so that
+every client of the registry can read them.
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refit import files, tracking
+from refit.errors import RegistryError
+from refit.project import STATE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+DIGEST = "refit.digest"
+DECISION = "refit.decision."
+MOVED = "refit.moved."
+"""Tags: the bundle's digest; a decision by its key; that a decision's alias was moved."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A registered version."""
+
+    number: int
+    digest: str
+    run: str
+    created: int
+    """Milliseconds since 1970, UTC."""
+    tags: Mapping[str, str]
+
+    def decision(self, key: str) -> dict[str, Any] | None:
+        """The decision recorded under the key."""
+        text = self.tags.get(DECISION + key[:16])
+        return json.loads(text) if text else None
+
+    def moved(self, key: str) -> bool:
+        """Whether the decision's alias was moved."""
+        return MOVED + key[:16] in self.tags
+
+
+class Registry:
+    """The registered model `name` of the project at `root`.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, now or at any later call.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.name = root, name
+        self._client = tracking.connect(root)
+
+    def champion(self) -> Version | None:
+        """The version that the alias `champion` names."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version_by_alias(self.name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                return None
+            raise RegistryError(
+                "the champion cannot be asked for", where=self.name, got=tracking.short(error)
+            ) from error
+        return _version(found)
+
+    def find(self, digest: str) -> Version | None:
+        """The version whose bundle has this digest."""
+        with self._said("versions cannot be listed") as client:
+            found = client.search_model_versions(
+                f"name = '{self.name}' and tags.`{DIGEST}` = '{digest}'", max_results=1
+            )
+        return _version(found[0]) if found else None
+
+    def register(
+        self, digest: str, bundle: Path, *, fingerprint: str, description: str
+    ) -> Version:
+        """Log the bundle and register it; the same digest is never registered twice."""
+        known = self.find(digest)
+        if known is not None:
+            return known
+        self._make_model()
+        run = self._run(fingerprint)
+        folder = f"bundle-{digest[:12]}"
+        with self._said("the bundle cannot be registered") as client:
+            client.log_artifacts(run, str(bundle), folder)
+            made = client.create_model_version(
+                self.name,
+                f"runs:/{run}/{folder}",
+                run,
+                tags={DIGEST: digest, tracking.FINGERPRINT: fingerprint},
+                description=description,
+            )
+        return _version(made)
+
+    def log(
+        self,
+        version: Version,
+        *,
+        metrics: Mapping[str, float],
+        folders: Mapping[str, Path],
+        report: str,
+        inputs: Mapping[str, str],
+    ) -> None:
+        """Log evaluation, plots, report and the digests of the data to the version's run.
+
+        Args:
+            version: whose run takes them.
+            metrics: by name.
+            folders: artifact folder -> local folder.
+            report: Markdown.
+            inputs: name of a dataset -> its digest.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        listed = [
+            DatasetInput(
+                Dataset(name, digest[:32], "dvc", json.dumps({"path": name, "sha256": digest})),
+                [InputTag("mlflow.data.context", "training")],
+            )
+            for name, digest in inputs.items()
+        ]
+        with self._said("the evaluation cannot be logged") as client:
+            for name, value in metrics.items():
+                client.log_metric(version.run, name, value)
+            for name, folder in folders.items():
+                client.log_artifacts(version.run, str(folder), name)
+            client.log_text(version.run, report, f"decision-{version.number}.md")
+            client.log_inputs(version.run, listed)
+            client.update_model_version(self.name, str(version.number), report)
+
+    def record(self, version: Version, key: str, decision: Mapping[str, Any]) -> None:
+        """Write a decision onto the version, under its key."""
+        text = json.dumps(decision, sort_keys=True)
+        self._tag(version, DECISION + key[:16], text)
+        self._tag(version, "refit.outcome", str(decision["outcome"]))
+
+    def move(self, version: Version, key: str, *, expected: int | None) -> None:
+        """Point `champion` to the version if it still points to `expected`.
+
+        Raises:
+            RegistryError: someone else has moved the alias in the meantime.
+        """
+        with self.locked():
+            now = self.champion()
+            if now is not None and now.number == version.number:
+                self._tag(version, MOVED + key[:16], "yes")
+                return
+            if (now.number if now else None) != expected:
+                raise RegistryError(
+                    "the champion changed while this decision was made",
+                    where=self.name,
+                    got=f"version {now.number if now else 'none'}",
+                    expected=f"version {expected or 'none'}",
+                    do="run `refit promote` again: it compares with the new champion",
+                )
+            with self._said("the alias cannot be moved") as client:
+                client.set_registered_model_alias(self.name, CHAMPION, str(version.number))
+            self._tag(version, MOVED + key[:16], "yes")
+
+    def download(self, version: Version) -> Path:
+        """The version's bundle as a local folder, its digest verified."""
+        target = self.root / STATE / "bundles" / version.digest
+        if not target.is_dir() or files.digest(target) != version.digest:
+            with self._said("the bundle cannot be downloaded") as client:
+                target.mkdir(parents=True, exist_ok=True)
+                folder = f"bundle-{version.digest[:12]}"
+                client.download_artifacts(version.run, folder, str(target.parent / "incoming"))
+                got = target.parent / "incoming" / folder
+                for path in sorted(got.iterdir()):
+                    files.write_bytes(target / path.name, path.read_bytes())
+        found = files.digest(target)
+        if found != version.digest:
+            raise RegistryError(
+                "the registered bundle is not the one that was registered",
+                where=f"{self.name} version {version.number}",
+                got=f"digest {found[:12]}",
+                expected=f"digest {version.digest[:12]}",
+                do="its files were changed or damaged: restore the artifact store from a backup",
+            )
+        return target
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process of this project at a time."""
+        path = self.root / STATE / "registry.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _run(self, fingerprint: str) -> str:
+        with self._said("the run cannot be found") as client:
+            number = tracking.experiment(client, self.root, self.name)
+            run = tracking.find_run(client, number, fingerprint)
+            if run is None:
+                run = client.create_run(
+                    number,
+                    tags={tracking.FINGERPRINT: fingerprint},
+                    run_name=f"train-{fingerprint[:8]}",
+                )
+                client.set_terminated(run.info.run_id, "FINISHED")
+        return str(run.info.run_id)
+
+    def _make_model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise RegistryError(
+                    "the registered model cannot be made", got=tracking.short(error)
+                ) from error
+
+    def _tag(self, version: Version, key: str, value: str) -> None:
+        with self._said("the version cannot be tagged") as client:
+            client.set_model_version_tag(self.name, str(version.number), key, value)
+
+    @contextmanager
+    def _said(self, what: str) -> Iterator["MlflowClient"]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield self._client
+        except (MlflowException, OSError) as error:
+            raise RegistryError(
+                what,
+                where=f"registered model {self.name}",
+                got=tracking.short(error),
+                do="see whether the MLflow server is up and its disk is not full, then run again:"
+                " what was done is kept",
+            ) from error
+
+
+def _version(found: Any) -> Version:
+    return Version(
+        number=int(found.version),
+        digest=found.tags.get(DIGEST, ""),
+        run=found.run_id,
+        created=found.creation_timestamp,
+        tags=dict(found.tags),
+    )
