@@ -102,7 +102,7 @@ def read(partition: str) -> dict[str, pl.DataFrame]:
             expected=f"one of {partitions()[0]} to {partitions()[-1]}",
         )
     of_month = pl.col("month") == int(partition[-2:])
-    return {"flights": _flights().filter(of_month), "weather": _weather().filter(of_month)}
+    return {name: frame.filter(of_month) for name, frame in whole_year().items()}
 
 
 def reference() -> dict[str, pl.DataFrame]:
@@ -114,22 +114,19 @@ def reference() -> dict[str, pl.DataFrame]:
 
 
 @cache
-def _flights() -> pl.DataFrame:
-    hour = _instant("time_hour")
-    timed = _csv("flights.csv.zip", FLIGHTS).with_columns(
-        time=hour + pl.duration(minutes=pl.col("minute"))
+def whole_year() -> dict[str, pl.DataFrame]:
+    """Flights and weather of all months, read once in a process."""
+    instant = pl.col("time_hour").str.to_datetime(
+        "%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC"
     )
-    return timed.drop("time_hour").sort("time", "carrier", "flight", "origin")
-
-
-@cache
-def _weather() -> pl.DataFrame:
-    timed = _csv("weather.csv", WEATHER).with_columns(time=_instant("time_hour"))
-    return timed.drop("time_hour").sort("time", "origin")
-
-
-def _instant(column: str) -> pl.Expr:
-    return pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
+    flights = _csv("flights.csv.zip", FLIGHTS).with_columns(
+        time=instant + pl.duration(minutes=pl.col("minute"))
+    )
+    weather = _csv("weather.csv", WEATHER).with_columns(time=instant)
+    return {
+        "flights": flights.drop("time_hour").sort("time", "carrier", "flight", "origin"),
+        "weather": weather.drop("time_hour").sort("time", "origin"),
+    }
 
 
 def _csv(name: str, schema: dict[str, Any]) -> pl.DataFrame:

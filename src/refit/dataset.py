@@ -16,12 +16,14 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandera.polars as pa
 import polars as pl
 
 from refit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 DATASET_MODULES: dict[str, tuple[str, ...]] = {
     "validate": ("tables",),
@@ -40,7 +42,7 @@ class Table:
     """A raw table: data/raw/NAME/PARTITION.parquet, or NAME/reference.parquet without a time."""
 
     name: str
-    schema: pa.DataFrameSchema
+    schema: "pa.DataFrameSchema"
     key: tuple[str, ...]
     """Columns that together name a row; no two rows may share them."""
     time: str | None

@@ -17,12 +17,19 @@ from refit.errors import DataError, SetupError
 from refit.pipeline import open_pipeline
 
 RAW = Path("data/raw")
+NEXT, LATEST = "next", "latest"
 
 
 def ingest(
     root: Path, *, until: str | None, on_progress: Callable[[str], None]
 ) -> tuple[str, ...]:
-    """Bring all partitions up to and including `until` (None: all that the source has).
+    """Bring all partitions up to and including `until`.
+
+    Args:
+        root: of the project.
+        until: a partition's name; `next`, the first that is not there yet; `latest` or None, all
+            that the source has.
+        on_progress: takes each partition's name when it has been written.
 
     Returns:
         The names of the partitions that were added, in order.
@@ -33,7 +40,7 @@ def ingest(
     """
     name = params.dataset_name(root / "params.yaml")
     source, tables = _source(name), dataset.tables(name)
-    wanted = _wanted(source, until)
+    wanted = _wanted(root, tables, source, until)
     with open_pipeline(root) as pipeline:
         added = []
         _write(root, tables, source.reference(), REFERENCE)
@@ -66,16 +73,21 @@ def _source(name: str) -> ModuleType:
     return source
 
 
-def _wanted(source: ModuleType, until: str | None) -> tuple[str, ...]:
+def _wanted(
+    root: Path, tables: tuple[Table, ...], source: ModuleType, until: str | None
+) -> tuple[str, ...]:
     offered: tuple[str, ...] = source.partitions()
-    if until is None:
+    if until is None or until == LATEST:
         return offered
+    if until == NEXT:
+        there = [_complete(root, tables, partition) for partition in offered]
+        return offered[: there.index(False) + 1] if False in there else offered
     if until not in offered:
         raise DataError(
             "the source has no such partition",
             where="--until",
             got=until,
-            expected=f"one of {offered[0]} to {offered[-1]}",
+            expected=f"one of {offered[0]} to {offered[-1]}, or {NEXT}, or {LATEST}",
             do="`refit ingest --list` shows them all",
         )
     return offered[: offered.index(until) + 1]

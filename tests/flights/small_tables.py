@@ -91,7 +91,12 @@ def weather(time: str | datetime, **values: float) -> Row:
 
 
 def plane(tail: str, **values: Any) -> Row:
-    shown = {"year": 2003, "manufacturer": "BOEING", "seats": 150, "type": "Fixed wing multi engine"}
+    shown = {
+        "year": 2003,
+        "manufacturer": "BOEING",
+        "seats": 150,
+        "type": "Fixed wing multi engine",
+    }
     rest = {"model": "737", "engines": 2, "speed": None, "engine": "Turbo-fan"}
     return {"tailnum": tail, **shown, **rest, **values}
 

@@ -1,0 +1,1 @@
+"""Prefect flows: wiring only. What they run stands in src/refit."""

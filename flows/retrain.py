@@ -1,0 +1,82 @@
+"""The flow `retrain`: ingest, the stages of dvc.yaml and the promotion, as Prefect tasks.
+
+A task's final state says the truth: Cached (nothing had changed), Restored (DVC had the result),
+Completed (it ran). Prefect's own result cache is off: there is one cache, and it is DVC's.
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed, State
+
+from refit.errors import RefitError
+from refit.project import find_root
+from refit.steps import Step, StepResult, steps
+
+Watch = Callable[[str, str | StepResult], None]
+"""Takes a step's name with a line of its output, or with its result."""
+
+watcher: ContextVar[Watch | None] = ContextVar("watcher", default=None)
+"""Who else wants to see the run: the terminal, when the command line started the flow."""
+
+
+@flow(name="retrain", persist_result=False)
+def retrain(until: str | None = None, force: bool = False) -> State:
+    """Bring the registered model up to date with its data.
+
+    Args:
+        until: ingest up to this partition first; `next` brings one more, `latest` all there are.
+        force: run every stage, changed or not.
+    """
+    root = find_root()
+    results: list[StepResult] = []
+    try:
+        for step in steps(root, until=until, force=force):
+            state = execute.with_options(name=step.name, task_run_name=step.name)(
+                step, results, return_state=True
+            )
+            if state.is_failed():
+                return Failed(message=f"{step.name}: {state.message}")
+    except RefitError as error:
+        return Failed(message=str(error))
+    create_markdown_artifact(report(results), key="report", description="What this run did")
+    return Completed(name=_overall(results), message=results[-1].reason)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def execute(step: Step, results: list[StepResult]) -> State:
+    """Run one step; its output goes to the run's log line by line."""
+    logger, watch = get_run_logger(), watcher.get()
+
+    def on_output(line: str) -> None:
+        logger.info(line)
+        if watch:
+            watch(step.name, line)
+
+    try:
+        result = step.run(on_output)
+    except RefitError as error:
+        return Failed(message=str(error))
+    results.append(result)
+    if watch:
+        watch(step.name, result)
+    return Completed(name=str(result.outcome), message=result.reason or "nothing had changed")
+
+
+def report(results: list[StepResult]) -> str:
+    """The run as Markdown: a row for each step, then the decision."""
+    rows = [
+        f"| {r.name} | {r.outcome} | {r.reason or 'nothing had changed'} | {r.seconds:.1f} |"
+        for r in results
+    ]
+    table = ["| Step | State | Why | Seconds |", "| --- | --- | --- | ---: |", *rows]
+    return "\n".join([*table, "", results[-1].report])
+
+
+def _overall(results: list[StepResult]) -> str:
+    return "Cached" if all(r.outcome == "Cached" for r in results) else "Completed"
+
+

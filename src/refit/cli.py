@@ -1,0 +1,227 @@
+"""The command line. Each command imports what it needs when it is called: help answers at once."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from refit.errors import RefitError
+from refit.project import environment, find_root
+
+app = typer.Typer(
+    name="refit",
+    help="Keep a registered model true to its data.",
+    epilog="Start with `refit ingest`, then `refit run`. `refit status` says where you stand.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+console = Console(highlight=False, soft_wrap=True)
+COLOURS = {"Cached": "dim", "Restored": "cyan", "Completed": "green"}
+
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PARTITION",
+        help="The last partition to bring, such as `2013-10`; `next` brings one more than there"
+        " is, `latest` all that the source has.",
+    ),
+]
+
+
+@app.command()
+def ingest(
+    until: Until = "latest",
+    show: Annotated[
+        bool, typer.Option("--list", help="Only list the partitions that the source has.")
+    ] = False,
+) -> None:
+    """Bring new partitions from the dataset's source into data/raw.
+
+    Partitions that are there already are left as they are.
+    """
+    from refit import ingest as source
+
+    root = _root()
+    if show:
+        for name in source.available(root):
+            console.print(name)
+        return
+    added = source.ingest(root, until=until, on_progress=lambda name: console.print(f"+ {name}"))
+    console.print(f"{len(added)} partitions added" if added else "nothing to add: all are there")
+
+
+@app.command()
+def run(
+    until: Until = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run every stage, changed or not.")
+    ] = False,
+    server: Annotated[
+        bool,
+        typer.Option(
+            help="Run as a Prefect flow; a server is started in the background if none is up."
+            " Without it the same steps run plainly.",
+        ),
+    ] = True,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Leave out the stages' own output.")
+    ] = False,
+) -> None:
+    """Run what changed, evaluate, and decide about promotion.
+
+    Nothing runs that is up to date: the answer then takes a few seconds and starts no server.
+    """
+    from refit.run import run as run_all
+
+    run_all(
+        _root(),
+        _printer(quiet=quiet),
+        until=until,
+        force=force,
+        load_flow=_load_flow if server else None,
+    )
+
+
+@app.command()
+def promote() -> None:
+    """Decide about the model that the pipeline left, and move the champion if it earned it.
+
+    Asked again about the same model, champion, holdout and policy, the decision is found, not made
+    anew.
+    """
+    from refit.promote import decide
+
+    decision = decide(_root())
+    console.print(escape(decision.sentence))
+    if decision.cached:
+        console.print("(decided before)", style="dim")
+
+
+@app.command()
+def up() -> None:
+    """Start Prefect, a worker with the deployments, and MLflow; Ctrl-C stops them.
+
+    Everything listens on 127.0.0.1 only.
+    """
+    from refit.up import up as start
+
+    def sweep() -> int:
+        from flows.sweep import sweep as dead_runs
+
+        return dead_runs()
+
+    start(_root(), lambda line: console.print(escape(line)), sweep)
+
+
+@app.command()
+def down() -> None:
+    """Stop the servers that `refit run` or `refit up` has left running."""
+    from refit import servers
+
+    stopped = servers.stop(_root())
+    console.print(f"stopped {', '.join(stopped)}" if stopped else "no server was running")
+
+
+@app.command()
+def status() -> None:
+    """Say what is champion, what would run and why, and which servers are up."""
+    from refit.status import status as ask
+
+    for line in ask(_root()).lines():
+        console.print(escape(line))
+
+
+@app.command()
+def doctor() -> None:
+    """Look for what is wrong with the environment, and say how to mend it."""
+    from refit.doctor import examine
+
+    faults = 0
+    for check in examine(_root()):
+        mark, colour = ("ok", "green") if check.ok else ("wrong", "red")
+        console.print(f"[{colour}]{mark:5}[/] {check.name}: {escape(check.found)}")
+        if not check.ok:
+            faults += 1
+            if check.mend:
+                console.print(f"      {escape(check.mend)}")
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def deps(
+    fix: Annotated[bool, typer.Option("--fix", help="Write the true dependencies.")] = False,
+) -> None:
+    """Hold dvc.yaml to the code that each stage imports."""
+    from refit import imports
+
+    root = _root()
+    wrong = imports.mend(root) if fix else imports.check(root)
+    for line in wrong:
+        console.print(escape(line))
+    if wrong and not fix:
+        console.print("`refit deps --fix` mends this")
+        raise typer.Exit(1)
+    console.print("mended" if wrong else "dvc.yaml names the code that each stage imports")
+
+
+def main() -> None:
+    """The program: a user's fault is one paragraph on stderr and status 1, never a traceback."""
+    with _paragraphs():
+        app()
+
+
+@contextlib.contextmanager
+def _paragraphs() -> Iterator[None]:
+    try:
+        yield
+    except RefitError as error:
+        if os.environ.get("REFIT_DEBUG"):
+            raise
+        Console(stderr=True, highlight=False).print(f"refit: {error}", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _root() -> Path:
+    root = find_root()
+    os.chdir(root)
+    for name, value in environment(root).items():
+        if name != "MLFLOW_TRACKING_URI":
+            os.environ[name] = value
+    return root
+
+
+def _load_flow() -> Callable[..., None]:
+    from flows.start import start
+
+    return lambda watch, until, force: start(watch, until=until, force=force)
+
+
+def _printer(*, quiet: bool) -> Callable[[str, Any], None]:
+    def watch(step: str, what: Any) -> None:
+        if isinstance(what, str):
+            if not quiet:
+                console.print(f"  {escape(what)}", style="dim")
+            return
+        colour = COLOURS[what.outcome]
+        reason = what.reason if len(what.reason) < 240 else what.reason[:240] + " …"
+        console.print(
+            f"[{colour}]{what.outcome:9}[/] [bold]{step:10}[/] {what.seconds:6.1f} s  "
+            f"{escape(reason)}"
+        )
+
+    return watch
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The checks of `refit doctor`: what is wrong with the environment, and how to mend it."""
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from refit import determinism, imports, params, servers, tracking
+from refit.errors import RefitError
+from refit.pipeline import open_pipeline
+
+NEEDED_GIB = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+def examine(root: Path) -> Iterator[Check]:
+    """Look at everything, one check after another; none of them changes anything."""
+    yield _python()
+    yield _pins(root)
+    yield _venv(root)
+    yield _processor()
+    yield _disk(root)
+    yield _asked("params.yaml", lambda: f"dataset {params.dataset_name(root / 'params.yaml')}")
+    yield _asked("Git and DVC", lambda: _pipeline(root))
+    yield _dependencies(root)
+    yield _remote(root)
+    yield _asked("MLflow", lambda: _mlflow(root))
+    yield _servers(root)
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Check(
+        name="Python",
+        ok=sys.version_info >= (3, 11),
+        found=found,
+        mend="install Python 3.11 or later, delete .venv and run `make run`",
+    )
+
+
+def _pins(root: Path) -> Check:
+    """Installed versions against constraints.txt; a local label such as +cpu does not count."""
+    wrong = []
+    for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        text = line.split("#")[0].strip()
+        if not text:
+            continue
+        wanted = Requirement(text)
+        try:
+            installed = importlib.metadata.version(wanted.name).split("+")[0]
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{wanted.name} is missing")
+            continue
+        if not wanted.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{wanted.name} {installed}, pinned {wanted.specifier}")
+    return Check(
+        name="pinned packages",
+        ok=not wrong,
+        found="; ".join(wrong[:5]) or "as constraints.txt says",
+        mend="run `make setup`, which installs exactly the tested set",
+    )
+
+
+def _venv(root: Path) -> Check:
+    own = root / ".venv"
+    return Check(
+        name="virtual environment",
+        ok=own.exists() and Path(sys.prefix).resolve() == own.resolve(),
+        found=sys.prefix,
+        mend="call .venv/bin/refit: the stages run in .venv, so this program must as well",
+    )
+
+
+def _processor() -> Check:
+    missing = determinism.missing_flags()
+    return Check(
+        name="processor",
+        ok=not missing,
+        found=f"no {', '.join(missing)}" if missing else "AVX2 and FMA",
+        mend="train on an x86-64 processor of 2013 or later",
+    )
+
+
+def _disk(root: Path) -> Check:
+    free = shutil.disk_usage(root).free / 2**30
+    return Check(
+        name="disk",
+        ok=free >= NEEDED_GIB,
+        found=f"{free:.0f} GiB free",
+        mend=f"free at least {NEEDED_GIB} GiB; `dvc gc --workspace` drops old results",
+    )
+
+
+def _dependencies(root: Path) -> Check:
+    try:
+        wrong = imports.check(root)
+    except RefitError as error:
+        wrong = [str(error)]
+    return Check(
+        name="dvc.yaml",
+        ok=not wrong,
+        found="; ".join(wrong[:3]) or "names the code that each stage imports",
+        mend="run `refit deps --fix`",
+    )
+
+
+def _remote(root: Path) -> Check:
+    """No remote is no fault: results then live on this machine alone."""
+    text = (root / ".dvc/config").read_text(encoding="utf-8") if (root / ".dvc").exists() else ""
+    found = "set" if "[remote" in text or "['remote" in text else "none: results stay here"
+    return Check(name="DVC remote", ok=True, found=found)
+
+
+def _servers(root: Path) -> Check:
+    found = [f"{name} {server.url}" for name, server in servers.running(root).items()]
+    return Check(name="servers", ok=True, found=", ".join(found) or "none is up")
+
+
+def _pipeline(root: Path) -> str:
+    with open_pipeline(root, wait=2) as pipeline:
+        return f"{len(pipeline.stages())} stages, {len(pipeline.changes())} changed"
+
+
+def _mlflow(root: Path) -> str:
+    tracking.connect(root)
+    return os.environ.get("MLFLOW_TRACKING_URI") or ".refit/mlflow.db"
+
+
+def _asked(name: str, ask: Callable[[], str]) -> Check:
+    """A check whose error already says how to mend it."""
+    try:
+        return Check(name=name, ok=True, found=ask())
+    except RefitError as error:
+        return Check(name=name, ok=False, found=str(error))

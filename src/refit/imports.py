@@ -1,0 +1,124 @@
+"""The code that each stage imports, and whether dvc.yaml names exactly that as dependencies.
+
+DVC reruns a stage when a file under its `deps` changes; a module that is imported but not named
+would make a stale cache. The import graph is read from the source (grimp, lazy imports included).
+Two things it cannot see are added: `python -m refit` itself, which imports the stage by name, and
+the dataset's modules (refit.dataset.DATASET_MODULES).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grimp
+
+from refit import params
+from refit.dataset import DATASET_MODULES
+from refit.errors import ConfigError
+
+CONSTRAINTS = "constraints.txt"
+COMMAND = "-m refit "
+SOURCE = "src"
+
+
+def closure(root: Path, stage: str, dataset: str) -> tuple[str, ...]:
+    """The files that the stage's result depends on by code: sorted paths from the root."""
+    return _closure(_graph(dataset), root, stage, dataset)
+
+
+def check(root: Path) -> list[str]:
+    """What is missing or superfluous in dvc.yaml, a sentence for each; empty when all is right."""
+    return [
+        f"stage {stage}: {path} is {fault}"
+        for stage, given, wanted in _compare(root)
+        for path, fault in _faults(given, wanted)
+    ]
+
+
+def mend(root: Path) -> list[str]:
+    """Write the true code dependencies into dvc.yaml, comments kept; returns what was wrong."""
+    wrong = check(root)
+    if wrong:
+        document = _yaml().load((root / "dvc.yaml").read_text(encoding="utf-8"))
+        for stage, given, wanted in _compare(root):
+            deps = document["stages"][stage]["deps"]
+            deps[:] = [path for path in deps if path not in given] + list(wanted)
+        with (root / "dvc.yaml").open("w", encoding="utf-8") as handle:
+            _yaml().dump(document, handle)
+    return wrong
+
+
+def _compare(root: Path) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
+    """Each of Refit's stages with the code files that dvc.yaml names, and those it should."""
+    dataset = params.dataset_name(root / "params.yaml")
+    graph = _graph(dataset)
+    document = _yaml().load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    for stage, definition in (document.get("stages") or {}).items():
+        if COMMAND not in str(definition.get("cmd", "")):
+            continue
+        given = [
+            path
+            for path in definition.get("deps", [])
+            if str(path).startswith(f"{SOURCE}/") or path == CONSTRAINTS
+        ]
+        yield stage, given, _closure(graph, root, stage, dataset)
+
+
+def _faults(given: list[str], wanted: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for path in wanted:
+        if path not in given:
+            yield path, "imported but not named under `deps`"
+    for path in given:
+        if path not in wanted:
+            yield path, "named under `deps` but not imported"
+
+
+def _closure(
+    graph: grimp.ImportGraph, root: Path, stage: str, dataset: str
+) -> tuple[str, ...]:
+    entries = ["refit.__main__", f"refit.stages.{stage}"]
+    entries += [f"{dataset}.{name}" for name in DATASET_MODULES.get(stage, ())]
+    unknown = [entry for entry in entries if entry not in graph.modules]
+    if unknown:
+        raise ConfigError(
+            f"stage {stage} has no module {', '.join(unknown)}",
+            where="dvc.yaml",
+            expected=f"src/refit/stages/{stage}.py",
+            do="name the stage after its module in refit.stages",
+        )
+    modules = {module for entry in entries for module in graph.find_upstream_modules(entry)}
+    modules |= set(entries)
+    packages = {
+        ".".join(module.split(".")[:depth])
+        for module in modules
+        for depth in range(1, module.count(".") + 1)
+    }
+    files = {_file(root, module) for module in modules | packages}
+    return (*sorted(files), CONSTRAINTS)
+
+
+def _file(root: Path, module: str) -> str:
+    path = Path(SOURCE, *module.split("."))
+    package = path / "__init__.py"
+    return (package if (root / package).exists() else path.with_suffix(".py")).as_posix()
+
+
+def _graph(dataset: str) -> grimp.ImportGraph:
+    try:
+        return grimp.build_graph("refit", dataset, cache_dir=None, exclude_type_checking_imports=True)
+    except grimp.exceptions.GrimpException as error:
+        raise ConfigError(
+            f"the package {dataset} cannot be read",
+            where="params.yaml, `dataset`",
+            got=str(error),
+            expected=f"a package in {SOURCE}/",
+        ) from error
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 1000
+    return yaml

@@ -1,0 +1,61 @@
+"""`refit run`: the fast answer when nothing changed, else the flow, or the same steps without it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from refit import servers
+from refit.project import environment
+from refit.steps import StepResult, nothing_to_do, steps
+
+Watch = Callable[[str, str | StepResult], None]
+"""Takes a step's name with a line of its output, or with its result."""
+Start = Callable[[Watch, str | None, bool], None]
+"""Starts the flow with a watcher, `until` and `force`."""
+
+
+def run(
+    root: Path,
+    watch: Watch,
+    *,
+    until: str | None,
+    force: bool,
+    load_flow: Callable[[], Start] | None,
+) -> None:
+    """Bring everything up to date.
+
+    Args:
+        root: of the project.
+        watch: sees each step's output and result.
+        until: ingest up to this partition first.
+        force: run every stage.
+        load_flow: imports the flow, which takes seconds; None runs the steps without Prefect.
+    """
+    if until is None and not force:
+        results = nothing_to_do(root)
+        for result in results:
+            watch(result.name, result)
+        if results:
+            return
+    if load_flow is None:
+        _plain(root, watch, until=until, force=force)
+        return
+    _with_server(root, load_flow)(watch, until, force)
+
+
+def _plain(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
+    for step in steps(root, until=until, force=force):
+        name = step.name
+        watch(name, step.run(lambda line, name=name: watch(name, line)))
+
+
+def _with_server(root: Path, load_flow: Callable[[], Start]) -> Start:
+    """Import the flow while the server starts; a flow that is imported knows its server."""
+    os.environ.update(environment(root))
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    os.environ["PREFECT_CLI_PROMPT"] = "false"
+    server = servers.begin(root, "prefect")
+    os.environ.update(servers.prefect_environment(server))
+    start = load_flow()
+    servers.wait(root, server)
+    return start

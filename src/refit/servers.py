@@ -1,0 +1,207 @@
+"""Local servers as child processes: started once, found again, stopped by their own identity.
+
+`.refit/servers.json` notes each server's process, its start time and its port. A process number
+alone proves nothing, since numbers are given again, so a server counts as ours only when a process
+of that number began at that time. Everything binds to 127.0.0.1.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from refit import files
+from refit.errors import SetupError
+from refit.project import STATE, environment, mlflow_uri
+
+HOST = "127.0.0.1"
+PATIENCE = 120.0
+"""Seconds that a server may take until it answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server of this project."""
+
+    name: str
+    pid: int
+    created: float
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"http://{HOST}:{self.port}"
+
+    def alive(self) -> bool:
+        """Whether the very process that was started still runs."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 1
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """How a server is started and asked whether it is well."""
+
+    port: int
+    health: str
+    command: tuple[str, ...]
+
+
+def _kinds(root: Path) -> dict[str, _Kind]:
+    return {
+        "prefect": _Kind(
+            port=4200,
+            health="/api/health",
+            command=("prefect", "server", "start", "--host", HOST, "--port", "{port}"),
+        ),
+        "mlflow": _Kind(
+            port=5000,
+            health="/health",
+            command=(
+                *("mlflow", "server", "--host", HOST, "--port", "{port}", "--workers", "1"),
+                *("--backend-store-uri", mlflow_uri(root)),
+                *("--default-artifact-root", (root / STATE / "mlartifacts").as_uri()),
+            ),
+        ),
+    }
+
+
+def running(root: Path) -> dict[str, Server]:
+    """The servers of this project that run, by name."""
+    path = root / STATE / "servers.json"
+    if not path.exists():
+        return {}
+    noted = {name: Server(**value) for name, value in files.read_json(path).items()}
+    return {name: server for name, server in noted.items() if server.alive()}
+
+
+def ensure(root: Path, name: str) -> Server:
+    """The server `prefect` or `mlflow`, started in the background unless it runs already.
+
+    Raises:
+        SetupError: it does not answer in time; its log is named.
+    """
+    server = begin(root, name)
+    wait(root, server)
+    return server
+
+
+def begin(root: Path, name: str) -> Server:
+    """The server, started unless it runs already, but perhaps not answering yet; see `wait`."""
+    return running(root).get(name) or _start(root, name)
+
+
+def launch(root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, str]) -> Server:
+    """Start a program of the virtual environment with its output in .refit/logs/NAME.log."""
+    log = root / STATE / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=root,
+            env={**os.environ, **environment(root), **extra},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    created = psutil.Process(process.pid).create_time()
+    server = Server(name=name, pid=process.pid, created=created, port=0)
+    _note(root, server)
+    return server
+
+
+def stop(root: Path, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Stop the named servers of this project (all when none is named); returns those stopped."""
+    stopped = []
+    for name, server in reversed(running(root).items()):
+        if names and name not in names:
+            continue
+        _end(server)
+        stopped.append(name)
+    left = {name: asdict(server) for name, server in running(root).items()}
+    if stopped:
+        files.write_json(root / STATE / "servers.json", left)
+    return tuple(stopped)
+
+
+def prefect_environment(server: Server) -> dict[str, str]:
+    """Where a Prefect client finds the server."""
+    return {"PREFECT_API_URL": f"{server.url}/api"}
+
+
+def _start(root: Path, name: str) -> Server:
+    kind = _kinds(root)[name]
+    port = _free_port(kind.port)
+    command = tuple(part.format(port=port) for part in kind.command)
+    api = {"PREFECT_API_URL": f"http://{HOST}:{port}/api"} if name == "prefect" else {}
+    started = launch(root, name, command, api)
+    server = Server(name=name, pid=started.pid, created=started.created, port=port)
+    _note(root, server)
+    return server
+
+
+def wait(root: Path, server: Server) -> None:
+    """Wait until the server answers; raise SetupError when it ends or takes too long."""
+    health = server.url + _kinds(root)[server.name].health
+    deadline = time.monotonic() + PATIENCE
+    while not _answers(health):
+        if not server.alive() or time.monotonic() > deadline:
+            log = root / STATE / "logs" / f"{server.name}.log"
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            raise SetupError(
+                f"the {server.name} server does not answer",
+                where=health,
+                got=" / ".join(lines[-3:]) or "no output",
+                do=f"read {log}, or work without it (`refit run --no-server`)",
+            )
+        time.sleep(0.2)
+
+
+def _answers(url: str) -> bool:
+    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as reply:
+        return bool(reply.status == 200)
+    return False
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port, or any free one when somebody else has it."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise SetupError("no port is free", where=HOST)
+
+
+def _note(root: Path, server: Server) -> None:
+    noted = running(root) | {server.name: server}
+    files.write_json(
+        root / STATE / "servers.json", {name: asdict(value) for name, value in noted.items()}
+    )
+
+
+def _end(server: Server) -> None:
+    """End the process and its children: asked first, forced after ten seconds."""
+    with suppress(psutil.Error):
+        process = psutil.Process(server.pid)
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=10)
+        for left in alive:
+            with suppress(psutil.Error):
+                left.kill()

@@ -1,0 +1,90 @@
+"""What is champion, what would run and why, which data there is, which servers are up."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from refit import params, servers
+from refit.errors import RegistryError
+from refit.pipeline import open_pipeline
+from refit.registry import Registry, Version
+
+RAW = Path("data/raw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The state of a project at one moment."""
+
+    champion: Version | None
+    registry_fault: str
+    """Why the registry could not be asked; '' when it could."""
+    changes: dict[str, tuple[str, ...]]
+    partitions: dict[str, tuple[str, ...]]
+    servers: dict[str, str]
+
+    def lines(self) -> list[str]:
+        """The state as a person reads it."""
+        return [self._champion(), *self._data(), *self._stale(), *self._servers()]
+
+    def _champion(self) -> str:
+        if self.registry_fault:
+            return f"champion   unknown: {self.registry_fault}"
+        if self.champion is None:
+            return "champion   none yet: `refit run` trains and decides"
+        day = datetime.fromtimestamp(self.champion.created / 1000, tz=UTC)
+        return (
+            f"champion   version {self.champion.number}, registered {day:%Y-%m-%d %H:%M} UTC,"
+            f" bundle {self.champion.digest[:12]}"
+        )
+
+    def _data(self) -> list[str]:
+        return [
+            f"data       {table}: {len(names)} partitions, {names[0]} to {names[-1]}"
+            for table, names in self.partitions.items()
+            if names
+        ] or ["data       none yet: `refit ingest`"]
+
+    def _stale(self) -> list[str]:
+        if not self.changes:
+            return ["pipeline   up to date: `refit run` and `dvc repro` have nothing to do"]
+        return [
+            f"would run  {stage}: {'; '.join(reasons[:4])}"
+            + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else "")
+            for stage, reasons in self.changes.items()
+        ]
+
+    def _servers(self) -> list[str]:
+        return [f"server     {name} {url}" for name, url in self.servers.items()] or [
+            "server     none is up: `refit up` starts Prefect, a worker and MLflow"
+        ]
+
+
+def status(root: Path) -> Status:
+    """Ask DVC, the registry and the process table."""
+    champion, fault = None, ""
+    try:
+        champion = Registry(root, params.dataset_name(root / "params.yaml")).champion()
+    except RegistryError as error:
+        fault = str(error)
+    with open_pipeline(root, wait=2) as pipeline:
+        changes = pipeline.changes()
+    return Status(
+        champion=champion,
+        registry_fault=fault,
+        changes=changes,
+        partitions=partitions(root),
+        servers={
+            name: server.url if server.port else f"process {server.pid}"
+            for name, server in servers.running(root).items()
+        },
+    )
+
+
+def partitions(root: Path) -> dict[str, tuple[str, ...]]:
+    """The partitions of each raw table on disk, in order."""
+    folders = sorted(path for path in (root / RAW).glob("*") if path.is_dir())
+    return {
+        folder.name: tuple(sorted(path.stem for path in folder.glob("*.parquet")))
+        for folder in folders
+    }

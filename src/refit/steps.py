@@ -1,0 +1,97 @@
+"""A whole run, step by step: ingest, the stages of dvc.yaml, promote.
+
+Both callers walk the same steps: the Prefect flow makes each one a task, and `--no-server` a line
+in the terminal. A step is run before the next one is asked for.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from refit import ingest, promote
+from refit.pipeline import OnOutput, Outcome, Pipeline, open_pipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What became of a step."""
+
+    name: str
+    outcome: Outcome
+    reason: str
+    seconds: float
+    report: str = ""
+    """Markdown, of the step that decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A step that can be run once."""
+
+    name: str
+    run: Callable[[OnOutput], StepResult]
+
+
+def steps(root: Path, *, until: str | None = None, force: bool = False) -> Iterator[Step]:
+    """The steps of a run, each to be run before the next is taken.
+
+    Args:
+        root: of the project.
+        until: ingest up to this partition first (see refit.ingest); None ingests nothing.
+        force: run every stage, changed or not.
+    """
+    if until is not None:
+        yield Step(name="ingest", run=lambda on_output: _ingest(root, until, on_output))
+    with open_pipeline(root) as pipeline:
+        for stage in pipeline.stages():
+            yield _stage(pipeline, stage, force=force)
+    yield Step(name="promote", run=lambda _: _promote(root))
+
+
+def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
+    """The results of a run in which everything is cached; empty when something must run."""
+    with open_pipeline(root) as pipeline:
+        started = time.monotonic()
+        if pipeline.changes():
+            return ()
+        names = pipeline.stages()
+        seconds = (time.monotonic() - started) / max(len(names), 1)
+    decided = _promote(root)
+    cached = (
+        StepResult(name=name, outcome=Outcome.CACHED, reason="", seconds=seconds) for name in names
+    )
+    return (*cached, decided)
+
+
+def _stage(pipeline: Pipeline, stage: str, *, force: bool) -> Step:
+    def run(on_output: OnOutput) -> StepResult:
+        result = pipeline.run(stage, on_output=on_output, force=force)
+        return StepResult(
+            name=stage, outcome=result.outcome, reason=result.reason, seconds=result.seconds
+        )
+
+    return Step(name=stage, run=run)
+
+
+def _ingest(root: Path, until: str, on_output: OnOutput) -> StepResult:
+    started = time.monotonic()
+    added = ingest.ingest(root, until=until, on_progress=lambda name: on_output(f"added {name}"))
+    return StepResult(
+        name="ingest",
+        outcome=Outcome.COMPLETED if added else Outcome.CACHED,
+        reason=f"added {', '.join(added)}" if added else "",
+        seconds=time.monotonic() - started,
+    )
+
+
+def _promote(root: Path) -> StepResult:
+    started = time.monotonic()
+    decision = promote.decide(root)
+    return StepResult(
+        name="promote",
+        outcome=Outcome.CACHED if decision.cached else Outcome.COMPLETED,
+        reason=decision.sentence,
+        seconds=time.monotonic() - started,
+        report=decision.report,
+    )

@@ -1,0 +1,88 @@
+"""`refit up`: all that scheduled retraining needs on one machine, until it is told to stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from refit import servers
+from refit.errors import PipelineError, SetupError
+from refit.pipeline import open_pipeline
+from refit.project import environment
+
+POOL = "local"
+SETUP_SECONDS = 120
+
+
+def up(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None:
+    """Start servers and worker, apply the deployments, say where they are, wait, stop them.
+
+    Args:
+        root: of the project.
+        say: prints a line.
+        sweep: sets dead runs to Crashed; called with the Prefect server up.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    say("starting Prefect and MLflow (some 20 seconds the first time) ...")
+    try:
+        prefect = servers.ensure(root, "prefect")
+        api = servers.prefect_environment(prefect)
+        os.environ.update(environment(root) | api)
+        _sweep(root, say, sweep)
+        _prefect(root, api, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+        _prefect(root, api, "--no-prompt", "deploy", "--all")
+        worker = ("prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "local")
+        servers.launch(root, "worker", worker, api)
+        mlflow = servers.ensure(root, "mlflow")
+        say(f"Prefect   {prefect.url}")
+        say(f"MLflow    {mlflow.url}")
+        say("start a run with `prefect deployment run retrain/retrain`, or wait for the schedule; Ctrl-C stops all")
+        while not stop.wait(1):
+            _watch(root)
+    finally:
+        say(f"stopped {', '.join(servers.stop(root)) or 'nothing'}")
+
+
+def _watch(root: Path) -> None:
+    dead = {"prefect", "mlflow", "worker"} - servers.running(root).keys()
+    if dead:
+        raise SetupError(
+            f"{', '.join(sorted(dead))} ended by itself",
+            where=str(root / ".refit/logs"),
+            do="read its log there, then run `refit up` again",
+        )
+
+
+def _sweep(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None:
+    """Dead runs hold the deployment's slot; while a run holds the lock, none may be swept."""
+    try:
+        with open_pipeline(root, wait=0):
+            swept = sweep()
+    except PipelineError:
+        return
+    if swept:
+        say(f"{swept} runs whose process had died are now Crashed")
+
+
+def _prefect(root: Path, api: dict[str, str], *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=root,
+        env={**os.environ, **environment(root), **api},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SETUP_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise SetupError(
+            f"`prefect {' '.join(arguments)}` failed",
+            got=" / ".join((done.stdout + done.stderr).strip().splitlines()[-3:]),
+            do="read .refit/logs/prefect.log",
+        )
