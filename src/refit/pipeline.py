@@ -31,6 +31,8 @@ POLL = 0.3
 TAIL = 20
 """Lines of a failed stage's output that its error repeats."""
 
+NEVER_RAN = "never ran here"
+
 OnOutput = Callable[[str], None]
 
 
@@ -89,7 +91,11 @@ class Pipeline:
         """What has changed since each stage last ran; empty when nothing needs to run."""
         with self._dvc_errors("the pipeline's state cannot be read"):
             status = self._patiently(self.repo.status)
-        return {name: tuple(_readable(entries)) for name, entries in status.items()}
+        fresh = {node.addressing for node in self._order() if not _has_run(node)}
+        return {
+            name: (NEVER_RAN,) if name in fresh else tuple(_readable(entries))
+            for name, entries in status.items()
+        }
 
     def run(self, stage: str, *, on_output: OnOutput, force: bool = False) -> StageResult:
         """Bring one stage up to date; the stages before it must be.
@@ -311,6 +317,10 @@ def _require_repositories(root: Path) -> None:
             )
 
 
+def _has_run(node: Any) -> bool:
+    return node.is_data_source or any(out.hash_info for out in node.outs)
+
+
 def _readable(entries: list[Any]) -> Iterator[str]:
     """DVC's status of one stage as short phrases: `modified src/refit/model.py`."""
     for entry in entries:
@@ -328,8 +338,15 @@ def _readable(entries: list[Any]) -> Iterator[str]:
 
 def _failure(stage: str, error: Exception, tail: deque[str]) -> tuple[str]:
     """The stage's own last words where it spoke as Refit does, else its last lines, or DVC's."""
+    from dvc.stage.exceptions import StageCmdFailedError
+
     own = [line.removeprefix("refit: ") for line in tail if line.startswith("refit: ")]
-    said = own[-1] if own else "\n".join(tail) or _causes(error)
+    if own:
+        said = own[-1]
+    elif tail and isinstance(error.__cause__, StageCmdFailedError):
+        said = "\n".join(tail)
+    else:
+        said = _causes(error)
     return (f"stage {stage} failed: {said}",)
 
 
