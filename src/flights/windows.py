@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-GROUP_SHIFT = 32
-"""A place in the order is group << 32 | minute; minutes are below 2**31 and not negative."""
+GROUP = 2**32
+"""A place in the order is group * GROUP + minute, for minutes between -2**31 and 2**31."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Timeline:
         return np.searchsorted(self.places, _places(group, minute), side="right")
 
     def _start(self, group: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.places, group << GROUP_SHIFT, side="left")
+        return np.searchsorted(self.places, group * GROUP - GROUP // 2)
 
     def _between(self, start: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
         return {name: total[end] - total[start] for name, total in self.sums.items()}
@@ -94,5 +94,5 @@ def _cumulative(value: pl.Series, rows: np.ndarray) -> np.ndarray:
 
 
 def _places(group: np.ndarray, minute: np.ndarray) -> np.ndarray:
-    places: np.ndarray = (group << GROUP_SHIFT) | minute
+    places: np.ndarray = group * GROUP + minute
     return places

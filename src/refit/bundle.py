@@ -20,9 +20,9 @@ import polars as pl
 from refit import files
 from refit.encode import as_float
 from refit.errors import DataError
+from refit.identity import LINEAGE, MODEL, SIGNATURE
 
 BUNDLE = Path("data/bundle")
-MODEL, SIGNATURE, LINEAGE = "model.onnx", "signature.json", "lineage.json"
 BATCH = 4096
 
 
@@ -32,11 +32,6 @@ class Bundle:
 
     folder: Path
     signature: Mapping[str, Any]
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the folder's files: the identity of the model."""
-        return files.digest(self.folder)
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:

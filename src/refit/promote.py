@@ -20,7 +20,9 @@ from refit import compare, files, metrics, params
 from refit.compare import Comparison, Outcome
 from refit.dataset import Task
 from refit.errors import ConfigError, PipelineError
+from refit.identity import LINEAGE, identity
 from refit.params import param
+from refit.peek import Peek, Unknown
 from refit.registry import Registry, Version
 
 if TYPE_CHECKING:
@@ -89,18 +91,44 @@ def decide(root: Path) -> Decision:
         RegistryError: MLflow cannot be reached, or the champion changed meanwhile.
     """
     candidate = _candidate(root)
+    try:
+        found = _recall(Peek(root, candidate.name), candidate)
+    except Unknown:
+        found = None
+    if found is not None:
+        return found
     registry = Registry(root, candidate.name)
     champion = registry.champion()
+    found = _recall(registry, candidate) or _complete(registry, candidate, champion)
+    return found or _decide(registry, candidate, champion, candidate.key(champion))
+
+
+def _recall(reader: Peek | Registry, candidate: _Candidate) -> Decision | None:
+    """The finished decision about the candidate, where there is one."""
+    champion = reader.champion()
     if champion is not None and champion.digest == candidate.digest:
         return _already(champion)
     key = candidate.key(champion)
+    known = reader.find(candidate.digest)
+    recorded = known.decision(key) if known else None
+    if known is None or recorded is None:
+        return None
+    if recorded["outcome"] == "promote" and not known.moved(key):
+        return None
+    return Decision(**{**recorded, "cached": True})
+
+
+def _complete(
+    registry: Registry, candidate: _Candidate, champion: Version | None
+) -> Decision | None:
+    """Move the alias for a decision that was recorded before a crash, where there is one."""
+    key = candidate.key(champion)
     known = registry.find(candidate.digest)
     recorded = known.decision(key) if known else None
-    if known is not None and recorded is not None:
-        if recorded["outcome"] == "promote" and not known.moved(key):
-            registry.move(known, key, expected=champion.number if champion else None)
-        return Decision(**{**recorded, "cached": True})
-    return _decide(registry, candidate, champion, key)
+    if known is None or recorded is None:
+        return None
+    registry.move(known, key, expected=champion.number if champion else None)
+    return Decision(**{**recorded, "cached": False})
 
 
 def _candidate(root: Path) -> _Candidate:
@@ -115,7 +143,7 @@ def _candidate(root: Path) -> _Candidate:
     return _Candidate(
         root=root,
         name=params.dataset_name(root / "params.yaml"),
-        digest=files.digest(root / BUNDLE),
+        digest=identity(root / BUNDLE),
         policy=params.read(PromoteParams, "promote", root / "params.yaml"),
     )
 
@@ -143,7 +171,7 @@ def _already(champion: Version) -> Decision:
 def _decide(
     registry: Registry, candidate: _Candidate, champion: Version | None, key: str
 ) -> Decision:
-    lineage = files.read_json(candidate.root / BUNDLE / "lineage.json")
+    lineage = files.read_json(candidate.root / BUNDLE / LINEAGE)
     compared = _compare(registry, candidate, champion)
     outcome = compare.verdict(compared, candidate.policy.minimum_effect)
     version = registry.register(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from refit import files, tracking
 from refit.errors import RegistryError
+from refit.identity import identity
 from refit.project import STATE
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class Registry:
     def download(self, version: Version) -> Path:
         """The version's bundle as a local folder, its digest verified."""
         target = self.root / STATE / "bundles" / version.digest
-        if not target.is_dir() or files.digest(target) != version.digest:
+        if not target.is_dir() or identity(target) != version.digest:
             with self._said("the bundle cannot be downloaded") as client:
                 target.mkdir(parents=True, exist_ok=True)
                 folder = f"bundle-{version.digest[:12]}"
@@ -178,7 +179,7 @@ class Registry:
                 got = target.parent / "incoming" / folder
                 for path in sorted(got.iterdir()):
                     files.write_bytes(target / path.name, path.read_bytes())
-        found = files.digest(target)
+        found = identity(target)
         if found != version.digest:
             raise RegistryError(
                 "the registered bundle is not the one that was registered",

@@ -59,6 +59,13 @@ def test_a_place_without_a_time_zone_is_never_reached() -> None:
     assert happened(row, "landed") is None
 
 
+def test_nobody_lands_before_departing() -> None:
+    """Columns that say so are wrong somewhere; the flight is only seen to depart."""
+    row = flight("2013-07-01 14:00", planned=60, dep=90, arr=0)
+    assert happened(row, "departed") == utc("2013-07-01 15:30")
+    assert happened(row, "landed") is None
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     minute=st.integers(0, 365 * 24 * 60),

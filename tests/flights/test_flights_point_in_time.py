@@ -134,7 +134,7 @@ def _changed(
     column: pl.Series, values: np.ndarray, where: np.ndarray, gone: np.ndarray
 ) -> pl.Series:
     """The column with other values where told, and nulls where they are gone."""
-    other = pl.Series(values).cast(column.dtype)
+    other = pl.Series(np.where(where, values, 0)).cast(column.dtype, strict=False)
     return pl.select(
         pl.when(pl.Series(where & ~gone)).then(other).when(pl.Series(~where)).then(column)
     ).to_series()

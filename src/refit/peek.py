@@ -1,0 +1,79 @@
+"""A quick look into the project's own registry, without loading MLflow.
+
+Importing MLflow and opening its store costs more than all the rest of a run in which nothing has
+changed. The project's own database is SQLite, so two read-only queries answer whether the decision
+is there already. They depend on MLflow's tables, which tests hold to MLflow's own answers; whatever
+they cannot answer (another store, other tables, no database) is left to refit.registry.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from refit.project import mlflow_uri
+from refit.registry import CHAMPION, DIGEST, Version
+
+PREFIX = "sqlite:///"
+
+
+class Unknown(Exception):
+    """The quick look cannot answer."""
+
+
+class Peek:
+    """The reading half of refit.registry.Registry."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        uri = mlflow_uri(root)
+        self._path = Path(uri.removeprefix(PREFIX))
+        self._name = name
+        if not uri.startswith(PREFIX) or not self._path.is_file():
+            raise Unknown(uri)
+
+    def champion(self) -> Version | None:
+        """The version that the alias `champion` names."""
+        with self._rows() as database:
+            found = database.execute(
+                "select version from registered_model_aliases where name = ? and alias = ?",
+                (self._name, CHAMPION),
+            ).fetchone()
+        return None if found is None else self._version(int(found[0]))
+
+    def find(self, digest: str) -> Version | None:
+        """The version whose bundle has this digest."""
+        with self._rows() as database:
+            found = database.execute(
+                "select version from model_version_tags"
+                " where name = ? and key = ? and value = ? order by version",
+                (self._name, DIGEST, digest),
+            ).fetchone()
+        return None if found is None else self._version(int(found[0]))
+
+    def _version(self, number: int) -> Version | None:
+        with self._rows() as database:
+            row = database.execute(
+                "select run_id, creation_time from model_versions where name = ? and version = ?"
+                " and current_stage != 'Deleted_Internal'",
+                (self._name, number),
+            ).fetchone()
+            tags = dict(
+                database.execute(
+                    "select key, value from model_version_tags where name = ? and version = ?",
+                    (self._name, number),
+                ).fetchall()
+            )
+        if row is None:
+            return None
+        run, created = row
+        return Version(
+            number=number, digest=tags.get(DIGEST, ""), run=run, created=created, tags=tags
+        )
+
+    @contextmanager
+    def _rows(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as database:
+                yield database
+        except sqlite3.Error as error:
+            raise Unknown(str(error)) from error
