@@ -10,7 +10,8 @@ from contextvars import ContextVar
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from refit.errors import RefitError
 from refit.project import find_root
@@ -78,5 +79,3 @@ def report(results: list[StepResult]) -> str:
 
 def _overall(results: list[StepResult]) -> str:
     return "Cached" if all(r.outcome == "Cached" for r in results) else "Completed"
-
-

@@ -1,8 +1,7 @@
-"""How the command line starts a flow: against a server that is up, with its output in a terminal."""
-
-from refit.errors import PipelineError
+"""How the command line starts a flow, with what it does shown in the terminal."""
 
 from flows.retrain import Watch, retrain, watcher
+from refit.errors import PipelineError
 
 
 def start(watch: Watch, *, until: str | None, force: bool) -> None:

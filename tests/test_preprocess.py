@@ -11,9 +11,7 @@ from refit.dataset import Roles
 from refit.errors import ConfigError, DataError
 from refit.preprocess import PreprocessParams, check_examples, split
 
-ROLES = Roles(
-    task="binary", key=("id",), time="t", target="y", numeric=("x",), categorical=("c",)
-)
+ROLES = Roles(task="binary", key=("id",), time="t", target="y", numeric=("x",), categorical=("c",))
 
 
 def examples(months: int = 5, rows: int = 4) -> pl.DataFrame:

@@ -42,7 +42,7 @@ def month(number: int, rows: int = 3, **columns: object) -> pl.DataFrame:
 
 
 def check(**partitions: pl.DataFrame) -> Checked:
-    """Validate partitions named p01, p02 …"""
+    """Validate partitions named p01, p02 and so on."""
     return check_table(SALES, partitions, listed_examples=2)
 
 
@@ -91,10 +91,17 @@ def test_faults_of_the_whole_table_fail_it(partition: pl.DataFrame, rule: str) -
 @given(st.lists(st.floats(-200, 200), min_size=1, max_size=30))
 def test_no_row_is_lost(amounts: list[float]) -> None:
     """Valid and quarantined rows together are the raw rows, and only bad ones are quarantined."""
-    checked = check(p01=month(1, rows=1), p02=month(2, rows=1).join(
-        pl.DataFrame({"amount": amounts}), how="cross").select(
-            pl.int_range(pl.len()).alias("id") + 200, "day",
-            pl.col("amount_right").alias("amount"), "shop"))
+    checked = check(
+        p01=month(1, rows=1),
+        p02=month(2, rows=1)
+        .join(pl.DataFrame({"amount": amounts}), how="cross")
+        .select(
+            pl.int_range(pl.len()).alias("id") + 200,
+            "day",
+            pl.col("amount_right").alias("amount"),
+            "shop",
+        ),
+    )
     bad = [amount for amount in amounts if not 0 <= amount <= 100]
     assert checked.quarantine["amount"].to_list() == bad
     assert checked.valid["p02"].height + len(bad) == len(amounts)

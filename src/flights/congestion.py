@@ -7,7 +7,8 @@ left counts the same whether it leaves after the decision or never. Its end is k
 
 How busy the hour of the departure itself will be is taken from the same hour a week ago: the
 published schedule would say it better, but then a row would depend on rows after its decision.
-(Measured: log loss .0005 better with it, within what a change of seed does.)
+(Measured with LightGBM: log loss .4699 with the schedule and .4708 without on November and
+December, .3921 and .3922 on October.)
 """
 
 import numpy as np

@@ -31,7 +31,8 @@ def _holds(rule: str, expression: pl.Expr) -> pa.Check:
     """A rule that may look at other columns of the row."""
 
     def check(data: pa.PolarsData) -> pl.LazyFrame:
-        return data.lazyframe.select(expression.fill_null(value=True))
+        frame: pl.LazyFrame = data.lazyframe
+        return frame.select(expression.fill_null(value=True))
 
     return pa.Check(check, name=rule, error=rule)
 

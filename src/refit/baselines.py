@@ -59,6 +59,7 @@ def fit(
     name: Name,
     train: Arrays,
     validation: Arrays,
+    *,
     cardinalities: tuple[int, ...],
     settings: BaselineParams,
 ) -> Baseline:
@@ -85,9 +86,7 @@ def _boosted(
 ) -> Any:
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     numeric = train.numeric.shape[1]
-    categorical = [
-        numeric + i for i, count in enumerate(cardinalities) if count <= MAX_CATEGORIES
-    ]
+    categorical = [numeric + i for i, count in enumerate(cardinalities) if count <= MAX_CATEGORIES]
     return kind(
         categorical_features=categorical or None,
         max_iter=settings.boosting_rounds,

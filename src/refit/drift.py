@@ -69,6 +69,4 @@ def _binned(values: pl.Series, edges: list[float]) -> pl.Series:
     """The number of edges below each value: 0 to len(edges); null stays null."""
     column = pl.col(values.name)
     below = pl.sum_horizontal([(column > edge).cast(pl.Int32) for edge in edges] or [pl.lit(0)])
-    return values.to_frame().select(pl.when(column.is_null()).then(None).otherwise(below))[
-        :, 0
-    ]
+    return values.to_frame().select(pl.when(column.is_null()).then(None).otherwise(below))[:, 0]

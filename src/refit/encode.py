@@ -6,7 +6,7 @@ Tabular Data", 2021). Values beyond the fitted range take the end's value; missi
 the network turns into a flag. Categories become codes: 0 unknown (never seen, or seen too seldom),
 1 missing, then the vocabulary.
 
-The arithmetic is float64 subtraction, multiplication and addition, which every processor rounds
+The arithmetic is float64 addition, multiplication and division, which every processor rounds
 alike, and the ONNX bundle repeats it step by step.
 """
 
@@ -35,17 +35,14 @@ class NumericMap:
     knots: np.ndarray
     values: np.ndarray
 
-    @property
-    def slopes(self) -> np.ndarray:
-        """(K - 1,) rise per unit between neighbouring knots."""
-        return np.diff(self.values) / np.diff(self.knots)
-
     def __call__(self, column: np.ndarray) -> np.ndarray:
         """(N,) float64 with NaN for missing -> (N,) float32."""
         inside = np.clip(column, self.knots[0], self.knots[-1])
         index = np.searchsorted(self.knots, inside, side="right") - 1
         index = np.clip(index, 0, len(self.knots) - 2)
-        mapped = self.values[index] + (inside - self.knots[index]) * self.slopes[index]
+        low, value = self.knots[index], self.values[index]
+        share = (inside - low) / (self.knots[index + 1] - low)
+        mapped: np.ndarray = value + share * (self.values[index + 1] - value)
         return mapped.astype(np.float32)
 
 

@@ -96,7 +96,7 @@ def map_array(path: Path) -> np.ndarray:
     Mapped copy-on-write, so that torch may hold it as writable while the file stays as it is.
     """
     try:
-        return np.load(path, mmap_mode="c", allow_pickle=False)
+        mapped: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(
             "cannot be read as an array",
@@ -104,6 +104,7 @@ def map_array(path: Path) -> np.ndarray:
             got=str(error),
             do="run `dvc repro preprocess`, which writes it anew",
         ) from error
+    return mapped
 
 
 def digest(path: Path) -> str:

@@ -76,7 +76,7 @@ def encode_numeric(graph: Graph, columns: Mapping[str, NumericMap]) -> str:
     """Raw double columns -> (rows, F) float, mapped as refit.encode maps them, NaN kept."""
     ones = graph.constant([1])
     raw = graph.add("Concat", *(graph.add("Unsqueeze", n, ones) for n in columns), axis=1)
-    knots, values, slopes = _padded(list(columns.values()))
+    knots, widths, values, rises = _padded(list(columns.values()))
     lowest, highest = knots[:, 0], np.array([m.knots[-1] for m in columns.values()])
     inside = graph.add("Max", raw, graph.constant(lowest))
     inside = graph.add("Min", inside, graph.constant(highest))
@@ -93,12 +93,13 @@ def encode_numeric(graph: Graph, columns: Mapping[str, NumericMap]) -> str:
     index = graph.add("Min", index, graph.constant(last))
     starts = np.arange(len(columns), dtype=np.int64) * knots.shape[1]
     index = graph.add("Add", index, graph.constant(starts))
-    base, value, slope = (
+    base, width, value, rise = (
         graph.add("Gather", graph.constant(table.ravel()), index)
-        for table in (knots, values, slopes)
+        for table in (knots, widths, values, rises)
     )
-    rise = graph.add("Mul", graph.add("Sub", inside, base), slope)
-    mapped = graph.cast(graph.add("Add", value, rise), TensorProto.FLOAT)
+    share = graph.add("Div", graph.add("Sub", inside, base), width)
+    risen = graph.add("Add", value, graph.add("Mul", share, rise))
+    mapped = graph.cast(risen, TensorProto.FLOAT)
     nan = graph.constant(np.array(np.nan, np.float32))
     return graph.add("Where", missing, nan, mapped)
 
@@ -126,13 +127,16 @@ def finish(graph: Graph, task: Task, logits: str) -> str:
     return graph.add("Sigmoid", flat) if task == "binary" else flat
 
 
-def _padded(maps: Sequence[NumericMap]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Knots, values and slopes of all columns as (F, K) tables; knots padded with infinity."""
-    width = max(len(m.knots) for m in maps)
-    knots = np.full((len(maps), width), np.inf)
-    values, slopes = np.zeros((len(maps), width)), np.zeros((len(maps), width))
+def _padded(
+    maps: Sequence[NumericMap],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Knots, distances to the next knot, values and their rises, each (F, K); knots to infinity."""
+    shape = len(maps), max(len(m.knots) for m in maps)
+    knots, widths = np.full(shape, np.inf), np.ones(shape)
+    values, rises = np.zeros(shape), np.zeros(shape)
     for row, fitted in enumerate(maps):
-        knots[row, : len(fitted.knots)] = fitted.knots
-        values[row, : len(fitted.values)] = fitted.values
-        slopes[row, : len(fitted.slopes)] = fitted.slopes
-    return knots, values, slopes
+        count = len(fitted.knots)
+        knots[row, :count], values[row, :count] = fitted.knots, fitted.values
+        widths[row, : count - 1] = np.diff(fitted.knots)
+        rises[row, : count - 1] = np.diff(fitted.values)
+    return knots, widths, values, rises

@@ -73,9 +73,7 @@ def _faults(given: list[str], wanted: tuple[str, ...]) -> Iterator[tuple[str, st
             yield path, "named under `deps` but not imported"
 
 
-def _closure(
-    graph: grimp.ImportGraph, root: Path, stage: str, dataset: str
-) -> tuple[str, ...]:
+def _closure(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> tuple[str, ...]:
     entries = ["refit.__main__", f"refit.stages.{stage}"]
     entries += [f"{dataset}.{name}" for name in DATASET_MODULES.get(stage, ())]
     unknown = [entry for entry in entries if entry not in graph.modules]
@@ -105,7 +103,9 @@ def _file(root: Path, module: str) -> str:
 
 def _graph(dataset: str) -> grimp.ImportGraph:
     try:
-        return grimp.build_graph("refit", dataset, cache_dir=None, exclude_type_checking_imports=True)
+        return grimp.build_graph(
+            "refit", dataset, cache_dir=None, exclude_type_checking_imports=True
+        )
     except grimp.exceptions.GrimpException as error:
         raise ConfigError(
             f"the package {dataset} cannot be read",

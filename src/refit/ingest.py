@@ -20,9 +20,7 @@ RAW = Path("data/raw")
 NEXT, LATEST = "next", "latest"
 
 
-def ingest(
-    root: Path, *, until: str | None, on_progress: Callable[[str], None]
-) -> tuple[str, ...]:
+def ingest(root: Path, *, until: str | None, on_progress: Callable[[str], None]) -> tuple[str, ...]:
     """Bring all partitions up to and including `until`.
 
     Args:
@@ -95,7 +93,9 @@ def _wanted(
 
 def _complete(root: Path, tables: tuple[Table, ...], partition: str) -> bool:
     return all(
-        (root / RAW / table.name / f"{partition}.parquet").exists() for table in tables if table.time
+        (root / RAW / table.name / f"{partition}.parquet").exists()
+        for table in tables
+        if table.time
     )
 
 

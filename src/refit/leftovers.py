@@ -1,8 +1,8 @@
 """What a killed DVC process leaves behind in its lock file, and when it may be swept away.
 
 DVC's rwlock names processes by number alone: a number that another program has since been given
-blocks every later run for ever, and a file that was cut short fails them all. Both are cleared here,
-but never while a process that is named in it lives and is still the one that was meant.
+blocks every later run for ever, and a file that was cut short fails them all. Both are cleared
+here, but never while a process that is named in it lives and is still the one that was meant.
 """
 
 import contextlib

@@ -24,9 +24,7 @@ ECE_BINS = 15
 CLIP = 1e-7
 """Probabilities are kept this far from 0 and 1 in the log loss: float32's resolution near 1."""
 
-HIGHER_IS_BETTER = frozenset(
-    {"roc_auc", "pr_auc", "accuracy", "macro_f1", "macro_roc_auc", "r2"}
-)
+HIGHER_IS_BETTER = frozenset({"roc_auc", "pr_auc", "accuracy", "macro_f1", "macro_roc_auc", "r2"})
 PRIMARY: dict[Task, str] = {
     "binary": "log_loss",
     "multiclass": "log_loss",
@@ -93,18 +91,19 @@ def draws(blocks: int, resamples: int, seed: int) -> np.ndarray:
 
 def losses(name: str, task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """(N,) the loss of each row: log_loss, brier, squared_error or absolute_error."""
-    if name == "squared_error" and task == "regression":
-        return (prediction - target) ** 2
-    if name == "absolute_error" and task == "regression":
-        return np.abs(prediction - target)
-    if name == "log_loss" and task != "regression":
-        return -np.log(np.clip(_of_truth(task, target, prediction), CLIP, 1.0))
-    if name == "brier" and task == "binary":
-        return (prediction - target) ** 2
-    if name == "brier" and task == "multiclass":
+    found: np.ndarray
+    if (name, task) in {("squared_error", "regression"), ("brier", "binary")}:
+        found = (prediction - target) ** 2
+    elif name == "absolute_error" and task == "regression":
+        found = np.abs(prediction - target)
+    elif name == "log_loss" and task != "regression":
+        found = -np.log(np.clip(_of_truth(task, target, prediction), CLIP, 1.0))
+    elif name == "brier" and task == "multiclass":
         truth = np.eye(prediction.shape[1])[target.astype(np.int64)]
-        return ((prediction - truth) ** 2).sum(axis=1)
-    raise ValueError(f"{name} is no row-wise loss of a {task} task")
+        found = ((prediction - truth) ** 2).sum(axis=1)
+    else:
+        raise ValueError(f"{name} is no row-wise loss of a {task} task")
+    return found
 
 
 def scorer(

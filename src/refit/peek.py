@@ -17,7 +17,7 @@ from refit.registry import CHAMPION, DIGEST, Version
 PREFIX = "sqlite:///"
 
 
-class Unknown(Exception):
+class UnknownError(Exception):
     """The quick look cannot answer."""
 
 
@@ -29,7 +29,7 @@ class Peek:
         self._path = Path(uri.removeprefix(PREFIX))
         self._name = name
         if not uri.startswith(PREFIX) or not self._path.is_file():
-            raise Unknown(uri)
+            raise UnknownError(uri)
 
     def champion(self) -> Version | None:
         """The version that the alias `champion` names."""
@@ -76,4 +76,4 @@ class Peek:
             with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as database:
                 yield database
         except sqlite3.Error as error:
-            raise Unknown(str(error)) from error
+            raise UnknownError(str(error)) from error

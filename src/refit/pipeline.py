@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Pipeline:
 
     repo: Any
     wait: float
-    _log: "_Log" = field(default_factory=lambda: _listen())
+    _log: "_Log" = field(default_factory=lambda: _listen())  # noqa: PLW0108 - defined below
 
     def stages(self) -> tuple[str, ...]:
         """The stages' names in the order in which `dvc repro` would take them."""
@@ -151,7 +152,8 @@ class Pipeline:
                 with self._dvc_errors(
                     f"tracked data has changed and cannot be noted: {node.addressing}"
                 ):
-                    self._patiently(lambda: self.repo.reproduce(node.addressing, single_item=True))
+                    reproduce = partial(self.repo.reproduce, node.addressing, single_item=True)
+                    self._patiently(reproduce)
 
     def _patiently(self, call: Callable[[], Any]) -> Any:
         """Call DVC; while another process holds its locks, wait and call again."""

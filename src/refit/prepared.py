@@ -1,10 +1,10 @@
 """data/prepared: what preprocessing leaves for training and evaluation.
 
-    {train,validation,holdout}.parquet           the raw example columns of each part
-    {train,validation,holdout}/numeric.npy       (N, F) float32, NaN where missing
-    {train,validation,holdout}/categorical.npy   (N, C) int32
-    {train,validation,holdout}/target.npy        (N,) float32, or int64 for multiclass
-    encoder.json                                 the fitted encoder and the roles of the columns
+{train,validation,holdout}.parquet           the raw example columns of each part
+{train,validation,holdout}/numeric.npy       (N, F) float32, NaN where missing
+{train,validation,holdout}/categorical.npy   (N, C) int32
+{train,validation,holdout}/target.npy        (N,) float32, or int64 for multiclass
+encoder.json                                 the fitted encoder and the roles of the columns
 """
 
 from dataclasses import asdict, dataclass
@@ -64,5 +64,8 @@ def write_description(folder: Path, roles: Roles, encoder: Encoder) -> None:
 def read_description(folder: Path) -> tuple[Roles, Encoder]:
     """The roles and the encoder."""
     value: dict[str, Any] = files.read_json(folder / DESCRIPTION)
-    roles = {k: tuple(v) if isinstance(v, list) else v for k, v in value["roles"].items()}
+    roles: dict[str, Any] = {
+        key: tuple(given) if isinstance(given, list) else given
+        for key, given in value["roles"].items()
+    }
     return Roles(**roles), Encoder.from_json(value["encoder"])

@@ -22,7 +22,7 @@ from refit.dataset import Task
 from refit.errors import ConfigError, PipelineError
 from refit.identity import LINEAGE, identity
 from refit.params import param
-from refit.peek import Peek, Unknown
+from refit.peek import Peek, UnknownError
 from refit.registry import Registry, Version
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def decide(root: Path) -> Decision:
     candidate = _candidate(root)
     try:
         found = _recall(Peek(root, candidate.name), candidate)
-    except Unknown:
+    except UnknownError:
         found = None
     if found is not None:
         return found
@@ -206,9 +206,7 @@ def _decide(
     return decision
 
 
-def _compare(
-    registry: Registry, candidate: _Candidate, champion: Version | None
-) -> Comparison:
+def _compare(registry: Registry, candidate: _Candidate, champion: Version | None) -> Comparison:
     """The candidate against the champion's bundle, or the linear baseline, on the holdout."""
     from refit import bundle
 
@@ -274,19 +272,16 @@ def _report(
     measured: Mapping[str, Any],
 ) -> str:
     """The decision as Markdown, for the version's description and Prefect's artifact."""
-    lines = [
-        f"**{sentence}**",
-        "",
+    method = (
         f"Rival: {rival}. Paired differences of {policy.metric}, resampled by block"
         f" {policy.resamples:,} times, {policy.confidence:.0%} interval; minimum effect"
         f" {policy.minimum_effect:g}; smallest difference this holdout shows four times in five"
-        f" {compared.minimum_detectable:.5f}.",
-        "",
-        f"| Holdout metric ({measured['rows']:,} rows, {measured['blocks']} blocks) | "
-        + " | ".join(measured["models"])
-        + " |",
-        "| --- |" + " --- |" * len(measured["models"]),
-    ]
+        f" {compared.minimum_detectable:.5f}."
+    )
+    models = measured["models"]
+    head = f"| Holdout ({measured['rows']:,} rows, {measured['blocks']} blocks) |"
+    lines = [f"**{sentence}**", "", method, "", f"{head} {' | '.join(models)} |"]
+    lines.append("| --- |" + " --- |" * len(models))
     for name in next(iter(measured["models"].values())):
         cells = [_cell(model[name]) for model in measured["models"].values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")

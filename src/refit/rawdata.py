@@ -1,4 +1,4 @@
-"""Where partitions lie: FOLDER/TABLE/PARTITION.parquet, for the raw and the validated rows alike."""
+"""Where partitions lie: FOLDER/TABLE/PARTITION.parquet, for raw and validated rows alike."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -82,9 +82,7 @@ class Registry:
             )
         return _version(found[0]) if found else None
 
-    def register(
-        self, digest: str, bundle: Path, *, fingerprint: str, description: str
-    ) -> Version:
+    def register(self, digest: str, bundle: Path, *, fingerprint: str, description: str) -> Version:
         """Log the bundle and register it; the same digest is never registered twice."""
         known = self.find(digest)
         if known is not None:

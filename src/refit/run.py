@@ -1,7 +1,8 @@
-"""`refit run`: the fast answer when nothing changed, else the flow, or the same steps without it."""
+"""`refit run`: the fast answer when nothing changed, else the flow, or its steps without it."""
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from refit import servers
@@ -45,8 +46,7 @@ def run(
 
 def _plain(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
     for step in steps(root, until=until, force=force):
-        name = step.name
-        watch(name, step.run(lambda line, name=name: watch(name, line)))
+        watch(step.name, step.run(partial(watch, step.name)))
 
 
 def _with_server(root: Path, load_flow: Callable[[], Start]) -> Start:

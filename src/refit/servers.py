@@ -5,16 +5,16 @@ alone proves nothing, since numbers are given again, so a server counts as ours 
 of that number began at that time. Everything binds to 127.0.0.1.
 """
 
+import http
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -157,24 +157,26 @@ def _start(root: Path, name: str) -> Server:
 
 def wait(root: Path, server: Server) -> None:
     """Wait until the server answers; raise SetupError when it ends or takes too long."""
-    health = server.url + _kinds(root)[server.name].health
+    health = _kinds(root)[server.name].health
     deadline = time.monotonic() + PATIENCE
-    while not _answers(health):
+    while not _answers(server.port, health):
         if not server.alive() or time.monotonic() > deadline:
             log = root / STATE / "logs" / f"{server.name}.log"
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
             raise SetupError(
                 f"the {server.name} server does not answer",
-                where=health,
+                where=server.url + health,
                 got=" / ".join(lines[-3:]) or "no output",
                 do=f"read {log}, or work without it (`refit run --no-server`)",
             )
         time.sleep(0.2)
 
 
-def _answers(url: str) -> bool:
-    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as reply:
-        return bool(reply.status == 200)
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    with closing(connection), suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
     return False
 
 

@@ -32,6 +32,7 @@ Log = Callable[[dict[str, float], int], None]
 
 STEPS_PER_LOG = 10
 
+
 @dataclass(frozen=True, kw_only=True)
 class TrainParams:
     """Section `train` of params.yaml."""
@@ -180,7 +181,7 @@ class _Loop:
         logits = self.network(self.numeric[rows], self.categorical[rows])
         loss = self.network.loss(self.task, logits, self.target[rows])
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         value, size = float(loss.detach()), float(norm)
         if not (math.isfinite(value) and math.isfinite(size)):
@@ -192,8 +193,10 @@ class _Loop:
         bad = [n for n, p in self.network.named_parameters() if not bool(p.isfinite().all())]
         early = self.progress.step < self.batches // 10 + 1
         cause = (
-            f"the weights of {', '.join(bad)} had already overflowed" if bad
-            else "the input or the initial weights" if early
+            f"the weights of {', '.join(bad)} had already overflowed"
+            if bad
+            else "the input or the initial weights"
+            if early
             else "a learning rate that is too high"
         )
         return TrainingError(

@@ -41,7 +41,10 @@ def up(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None
         mlflow = servers.ensure(root, "mlflow")
         say(f"Prefect   {prefect.url}")
         say(f"MLflow    {mlflow.url}")
-        say("start a run with `prefect deployment run retrain/retrain`, or wait for the schedule; Ctrl-C stops all")
+        say(
+            "start a run with `.venv/bin/prefect deployment run retrain/retrain`, or wait for the"
+            " schedule; Ctrl-C stops all"
+        )
         while not stop.wait(1):
             _watch(root)
     finally:

@@ -17,6 +17,8 @@ import polars as pl
 from refit.dataset import Table
 from refit.params import param
 
+SHAPE = ("column_in_", "dtype(")
+"""Rules of the table's shape. Where one is broken, the others only fail to run and are left out."""
 RULES = "rules"
 ROW = "row"
 
@@ -141,11 +143,13 @@ def _check_partition(
     try:
         table.schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
-        yield from _findings(name, errors.failure_cases, listed)
+        found = list(_findings(name, errors.failure_cases, listed))
+        shape = [finding for finding in found if finding.rule.startswith(SHAPE)]
+        yield from shape or found
 
 
 def _findings(name: str, cases: pl.DataFrame, listed: int) -> Iterator[_Finding]:
-    """pandera's failure cases, gathered by column and rule."""
+    """Pandera's failure cases, gathered by column and rule."""
     rules = ["column", "check"]
     for (column, rule), group in cases.group_by(rules, maintain_order=True):
         rows = group["index"].drop_nulls()
@@ -215,7 +219,8 @@ def _check_order(table: Table, partitions: Mapping[str, pl.DataFrame]) -> Iterat
         times = frame[table.time].drop_nulls()
         if times.is_empty():
             continue
-        first, last = times.min(), times.max()
+        first: Any = times.min()
+        last: Any = times.max()
         if before is not None and first < before[1]:
             yield _Finding(
                 partition=name,

@@ -25,7 +25,12 @@ ZONES = {
     "HNL": "Pacific/Honolulu",
     "BOS": "America/New_York",
 }
-UNLISTED = {"SJU": "America/Puerto_Rico"}
+UNLISTED = {
+    "BQN": "America/Puerto_Rico",
+    "PSE": "America/Puerto_Rico",
+    "SJU": "America/Puerto_Rico",
+    "STT": "America/St_Thomas",
+}
 INSTANT = pl.Datetime("us", "UTC")
 
 
@@ -35,6 +40,7 @@ def utc(text: str) -> datetime:
 
 
 def hhmm(instant: datetime, zone: ZoneInfo) -> int:
+    """What a clock in the zone shows."""
     local = instant.astimezone(zone)
     return local.hour * 100 + local.minute
 
@@ -91,6 +97,7 @@ def weather(time: str | datetime, **values: float) -> Row:
 
 
 def plane(tail: str, **values: Any) -> Row:
+    """A raw row of the aircraft register."""
     shown = {
         "year": 2003,
         "manufacturer": "BOEING",
@@ -115,6 +122,7 @@ def tables(
 
 
 def partitioned(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the local month as their partition."""
     month = pl.format("{}-{}", "year", pl.col("month").cast(pl.String).str.zfill(2))
     return frame.with_columns(partition=month)
 
@@ -128,18 +136,12 @@ def real(*partitions: str) -> Tables:
 
 def due(time: datetime, dest: str, sched_arr_time: int, zones: Mapping[str, str]) -> datetime:
     """The scheduled arrival: the next time that clocks at the destination show, in UTC."""
-    zone = ZoneInfo((zones | UNLISTED_REAL)[dest])
+    zone = ZoneInfo({**zones, **UNLISTED}[dest])
     here = time.astimezone(zone).replace(tzinfo=None)
     shown = here.replace(hour=sched_arr_time // 100 % 24, minute=sched_arr_time % 100)
     if shown <= here:
         shown += timedelta(days=1)
     return shown.replace(tzinfo=zone).astimezone(UTC)
-
-
-UNLISTED_REAL = {
-    faa: "America/St_Thomas" if faa == "STT" else "America/Puerto_Rico"
-    for faa in ("BQN", "PSE", "SJU", "STT")
-}
 
 
 def _frame(rows: Sequence[Row], columns: Mapping[str, Any]) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_tables import (
     INSTANT,
-    UNLISTED_REAL,
+    UNLISTED,
     ZONES,
     Row,
     Tables,
@@ -52,7 +52,7 @@ def history_of(raw: Tables) -> History:
     flights = raw["flights"]
     arrival = np.array(
         [
-            minutes(due(time, dest, clock, zones)) if dest in zones | UNLISTED_REAL else FAR
+            minutes(due(time, dest, clock, zones)) if dest in zones | UNLISTED else FAR
             for time, dest, clock in flights.select("time", "dest", "sched_arr_time").iter_rows()
         ],
         dtype=np.int64,
@@ -68,6 +68,7 @@ def history_of(raw: Tables) -> History:
 
 
 def minutes(instant: datetime) -> int:
+    """Since 1970, UTC."""
     return int(instant.timestamp()) // 60
 
 
@@ -152,10 +153,12 @@ def example(raw: Tables, key: Row) -> Row:
 
 
 def arrived(raw: Tables) -> np.ndarray:
+    """The rows that become examples."""
     return np.flatnonzero(raw["flights"]["arr_delay"].is_not_null().to_numpy())
 
 
 def key_of(raw: Tables, row: int) -> Row:
+    """The key of a row of the flights."""
     return raw["flights"].select(ROLES.key).row(row, named=True)
 
 

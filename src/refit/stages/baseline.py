@@ -16,19 +16,25 @@ def main() -> None:
     """Fit each baseline on train (validation stops the boosting) and predict the later parts."""
     settings = params.read(BaselineParams, "baseline")
     roles, encoder = prepared.read_description(prepared.PREPARED)
-    parts = {part: prepared.map_part(prepared.PREPARED, part) for part in ("train", "validation", "holdout")}
+    parts = {
+        part: prepared.map_part(prepared.PREPARED, part)
+        for part in ("train", "validation", "holdout")
+    }
     shutil.rmtree(BASELINE, ignore_errors=True)
     fitted = {
         name: baselines.fit(
-            roles.task, name, parts["train"], parts["validation"], encoder.cardinalities, settings
+            roles.task,
+            name,
+            parts["train"],
+            parts["validation"],
+            cardinalities=encoder.cardinalities,
+            settings=settings,
         )
         for name in baselines.NAMES
     }
     for part in ("validation", "holdout"):
         arrays = parts[part]
-        predictions = {
-            name: model.predict(arrays) for name, model in fitted.items()
-        }
+        predictions = {name: model.predict(arrays) for name, model in fitted.items()}
         for name, values in predictions.items():
             files.write_array(BASELINE / part / f"{name}.npy", values.astype("float32"))
         print(f"{part}: {len(arrays):,} rows predicted by {', '.join(predictions)}")

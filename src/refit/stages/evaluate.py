@@ -8,7 +8,6 @@ import polars as pl
 
 from refit import blocks, bundle, curves, evaluate, export, files, params, prepared, weights
 from refit.dataset import Roles
-from refit.encode import Encoder
 from refit.errors import TrainingError
 from refit.evaluate import EvaluateParams, Judged
 from refit.inference import predict
@@ -36,7 +35,12 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     signature = export.signature(roles, encoder, thresholds)
     lineage = describe(
-        training, {"prepared": prepared.PREPARED, "model": weights.MODEL, "constraints": Path("constraints.txt")}
+        training,
+        {
+            "prepared": prepared.PREPARED,
+            "model": weights.MODEL,
+            "constraints": Path("constraints.txt"),
+        },
     )
     bundle.write(bundle.BUNDLE, export.to_onnx(network, encoder, roles.task), signature, lineage)
     _require_equal(examples, holdout.predictions["network"])

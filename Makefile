@@ -1,0 +1,45 @@
+# One vocabulary for hands, hooks and CI. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+UNTIL ?= 2013-10
+
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast check format bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## Make .venv with exactly the pinned packages (done by every other target)
+	@$(PYTHON) tools/setup.py
+
+run: setup  ## Ingest the flights until October, run what changed, decide about promotion
+	@$(BIN)/refit ingest --until $(UNTIL)
+	@$(BIN)/refit run
+
+test: setup  ## Run all tests
+	@$(BIN)/python -m pytest
+
+test-fast: setup  ## Run the tests that are not marked slow
+	@$(BIN)/python -m pytest -m "not slow"
+
+check: setup  ## Lint, format, types, layers, and dvc.yaml against the imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/refit deps
+
+format: setup  ## Format the code and mend what can be mended by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup  ## Measure; prints a table (some minutes)
+	@$(BIN)/python benchmarks/bench.py
+
+clean:  ## Stop the servers and remove the environment and all local state; data and cache stay
+	@if [ -x $(BIN)/refit ]; then $(BIN)/refit down; fi
+	@rm -rf .venv .refit .pytest_cache .ruff_cache .mypy_cache .hypothesis
