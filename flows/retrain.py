@@ -70,10 +70,10 @@ def execute(step: Step, results: list[StepResult]) -> State:
 def report(results: list[StepResult]) -> str:
     """The run as Markdown: a row for each step, then the decision."""
     rows = [
-        f"| {r.name} | {r.outcome} | {r.reason or 'nothing had changed'} | {r.seconds:.1f} |"
+        f"| {r.name} | {r.outcome} | {r.seconds:.1f} | {r.reason or 'nothing had changed'} |"
         for r in results
     ]
-    table = ["| Step | State | Why | Seconds |", "| --- | --- | --- | ---: |", *rows]
+    table = ["| Step | State | Seconds | Why |", "| --- | --- | ---: | --- |", *rows]
     return "\n".join([*table, "", results[-1].report])
 
 

@@ -32,6 +32,8 @@ BUNDLE = Path("data/bundle")
 EVALUATION = Path("data/evaluation")
 HOLDOUT = Path("data/prepared/holdout.parquet")
 LINEAR = "the linear baseline"
+NOT_KEPT = {"cached", "report"}
+"""What a recorded decision leaves out: it is made anew when the decision is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,7 @@ def _recall(reader: Peek | Registry, candidate: _Candidate) -> Decision | None:
     """The finished decision about the candidate, where there is one."""
     champion = reader.champion()
     if champion is not None and champion.digest == candidate.digest:
-        return _already(champion)
+        return _already(champion, candidate.root)
     key = candidate.key(champion)
     known = reader.find(candidate.digest)
     recorded = known.decision(key) if known else None
@@ -115,7 +117,7 @@ def _recall(reader: Peek | Registry, candidate: _Candidate) -> Decision | None:
         return None
     if recorded["outcome"] == "promote" and not known.moved(key):
         return None
-    return Decision(**{**recorded, "cached": True})
+    return _recorded(recorded, candidate.root)
 
 
 def _complete(
@@ -128,7 +130,7 @@ def _complete(
     if known is None or recorded is None:
         return None
     registry.move(known, key, expected=champion.number if champion else None)
-    return Decision(**{**recorded, "cached": False})
+    return _recorded(recorded, candidate.root, cached=False)
 
 
 def _candidate(root: Path) -> _Candidate:
@@ -148,24 +150,29 @@ def _candidate(root: Path) -> _Candidate:
     )
 
 
-def _already(champion: Version) -> Decision:
+def _already(champion: Version, root: Path) -> Decision:
+    """The decision that crowned the champion, asked about again."""
     sentence = f"Version {champion.number} is the champion, and nothing newer challenges it."
-    crowned = [
-        json.loads(value)
-        for tag, value in sorted(champion.tags.items())
-        if tag.startswith("refit.decision.") and json.loads(value)["outcome"] == "promote"
-    ]
-    last: dict[str, Any] = crowned[-1] if crowned else {}
+    crowned = [found for found in champion.decisions() if found["outcome"] == "promote"]
+    if crowned:
+        return _recorded(crowned[-1] | {"sentence": sentence}, root)
     return Decision(
         outcome="promote",
         cached=True,
         version=champion.number,
-        champion_before=last.get("champion_before"),
+        champion_before=None,
         sentence=sentence,
-        report=last.get("report", sentence),
-        key=last.get("key", ""),
-        evidence=last.get("evidence", {}),
+        report=f"**{sentence}** Its alias was set by hand.\n",
+        key="",
+        evidence={},
     )
+
+
+def _recorded(found: Mapping[str, Any], root: Path, *, cached: bool = True) -> Decision:
+    """A decision as it was written onto the version, its report made anew from the evidence."""
+    measured = files.read_json(root / EVALUATION / "metrics.json")
+    report = _report(found["sentence"], found["evidence"], measured)
+    return Decision(**{**found, "cached": cached, "report": report})
 
 
 def _decide(
@@ -183,15 +190,16 @@ def _decide(
     rival = f"version {champion.number}" if champion else LINEAR
     sentence = _sentence(outcome, version.number, rival, compared, candidate.policy)
     measured = files.read_json(candidate.root / EVALUATION / "metrics.json")
+    evidence = files.rounded(asdict(compared)) | asdict(candidate.policy) | {"rival": rival}
     decision = Decision(
         outcome=outcome,
         cached=False,
         version=version.number,
         champion_before=champion.number if champion else None,
         sentence=sentence,
-        report=_report(sentence, rival, compared, candidate.policy, measured),
+        report=_report(sentence, evidence, measured),
         key=key,
-        evidence=files.rounded(asdict(compared)) | {"metric": candidate.policy.metric},
+        evidence=evidence,
     )
     registry.log(
         version,
@@ -200,7 +208,8 @@ def _decide(
         report=decision.report,
         inputs=_inputs(candidate.root),
     )
-    registry.record(version, key, asdict(decision))
+    kept = {name: value for name, value in asdict(decision).items() if name not in NOT_KEPT}
+    registry.record(version, key, kept)
     if outcome == "promote":
         registry.move(version, key, expected=champion.number if champion else None)
     return decision
@@ -264,19 +273,13 @@ def _sentence(
     }[outcome]
 
 
-def _report(
-    sentence: str,
-    rival: str,
-    compared: Comparison,
-    policy: PromoteParams,
-    measured: Mapping[str, Any],
-) -> str:
+def _report(sentence: str, evidence: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
     """The decision as Markdown, for the version's description and Prefect's artifact."""
     method = (
-        f"Rival: {rival}. Paired differences of {policy.metric}, resampled by block"
-        f" {policy.resamples:,} times, {policy.confidence:.0%} interval; minimum effect"
-        f" {policy.minimum_effect:g}; smallest difference this holdout shows four times in five"
-        f" {compared.minimum_detectable:.5f}."
+        f"Rival: {evidence['rival']}. Paired differences of {evidence['metric']}, resampled by"
+        f" block {evidence['resamples']:,} times, {evidence['confidence']:.0%} interval; minimum"
+        f" effect {evidence['minimum_effect']:g}; smallest difference this holdout shows four"
+        f" times in five {evidence['minimum_detectable']:.5f}."
     )
     models = measured["models"]
     head = f"| Holdout ({measured['rows']:,} rows, {measured['blocks']} blocks) |"

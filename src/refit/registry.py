@@ -44,6 +44,10 @@ class Version:
         text = self.tags.get(DECISION + key[:16])
         return json.loads(text) if text else None
 
+    def decisions(self) -> list[dict[str, Any]]:
+        """Every decision recorded on the version."""
+        return [json.loads(v) for tag, v in sorted(self.tags.items()) if tag.startswith(DECISION)]
+
     def moved(self, key: str) -> bool:
         """Whether the decision's alias was moved."""
         return MOVED + key[:16] in self.tags
