@@ -1,0 +1,165 @@
+"""Small real projects: a Git and DVC repository with Refit's own source and a tiny dataset."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from refit import files, imports
+
+ROOT = Path(__file__).resolve().parent.parent
+DATASETS = Path(__file__).resolve().parent / "datasets"
+sys.path.insert(0, str(DATASETS))
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project in a folder of its own."""
+
+    root: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW"))}
+        return {
+            **kept,
+            "PYTHONPATH": str(self.root / "src"),
+            "DVC_NO_ANALYTICS": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def call(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a program of the virtual environment in the project."""
+        program = str(self.root / ".venv/bin" / command[0])
+        return subprocess.run(
+            [program, *command[1:]],
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            check=check,
+            timeout=240,
+        )
+
+    def change(self, section: str, **values: object) -> None:
+        """Set parameters."""
+        path = self.root / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        params[section] |= values
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def write_pumps(raw: Path) -> None:
+    for part in range(5):
+        rng = np.random.default_rng(part)
+        rows = 600
+        pressure, heat = rng.normal(0, 1, rows), rng.normal(0, 1, rows)
+        fails = (np.abs(pressure) + 0.3 * heat + rng.normal(0, 0.3, rows)) > 1.1
+        frame = pl.DataFrame(
+            {
+                "cycle": np.arange(rows) + part * rows,
+                "pressure": pressure,
+                "heat": pl.Series(heat).set(pl.Series(rng.random(rows) < 0.1), None),
+                "maker": pl.Series(rng.choice(["a", "b", "c"], rows)),
+                "fails": pl.Series(fails).cast(pl.Int8),
+            }
+        )
+        files.write_parquet(frame, raw / "readings" / f"part-{part}.parquet")
+
+
+def write_meters(raw: Path) -> None:
+    start = datetime(2024, 3, 1, tzinfo=UTC)
+    for day in range(15):
+        rng = np.random.default_rng(day)
+        hours = np.repeat(np.arange(24), 10)
+        warmth = rng.normal(10, 4, 240)
+        use = 50 + 20 * np.sin(hours / 24 * 6.283) + (warmth - 10) ** 2 / 4 + rng.normal(0, 1, 240)
+        frame = pl.DataFrame(
+            {
+                "meter": np.tile(np.arange(10), 24),
+                "at": [start + timedelta(days=day, hours=int(h)) for h in hours],
+                "hour": hours,
+                "warmth": warmth,
+                "use": use,
+            },
+            schema_overrides={"at": pl.Datetime("us", "UTC")},
+        )
+        files.write_parquet(
+            frame, raw / "meters" / f"{start + timedelta(days=day):%Y-%m-%d}.parquet"
+        )
+
+
+SMALL = {
+    "preprocess": {"min_count": 5, "quantiles": 51},
+    "baseline": {"boosting_rounds": 20},
+    "train": {"batch_size": 64, "epochs": 3, "hidden_width": 64, "dropout": 0.0},
+    "evaluate": {"resamples": 100, "smallest_slice": 50},
+    "promote": {"resamples": 500},
+}
+SPECIAL: dict[str, dict[str, dict[str, object]]] = {
+    "pumps": {"evaluate": {"block": "20i"}},
+    "parcels": {"evaluate": {"block": "1d"}, "preprocess": {"holdout_partitions": 2}},
+    "meters": {
+        "evaluate": {"block": "6h"},
+        "preprocess": {"holdout_partitions": 4, "validation_partitions": 2},
+        "promote": {"metric": "squared_error"},
+    },
+}
+
+
+def make_project(root: Path, dataset: str) -> Project:
+    """A repository with the engine's source, the dataset, its raw rows and small parameters."""
+    project = Project(root)
+    shutil.copytree(ROOT / "src/refit", root / "src/refit", ignore=shutil.ignore_patterns("__pyc*"))
+    shutil.copytree(DATASETS / dataset, root / "src" / dataset)
+    shutil.copytree(ROOT / "flows", root / "src/flows", ignore=shutil.ignore_patterns("__pyc*"))
+    for name in ("dvc.yaml", "params.yaml", "constraints.txt", "prefect.yaml"):
+        shutil.copy(ROOT / name, root / name)
+    params = yaml.safe_load((root / "params.yaml").read_text()) | {"dataset": dataset}
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    for section, values in SMALL.items():
+        project.change(section, **values)
+    for section, values in SPECIAL.get(dataset, {}).items():
+        project.change(section, **values)
+    (root / ".venv").symlink_to(sys.prefix)
+    (root / ".gitignore").write_text(".venv\n.refit/\n")
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    project.call("dvc", "init", "-q")
+    imports.mend(root)
+    writers: dict[str, Callable[[Path], None]] = {"pumps": write_pumps, "meters": write_meters}
+    if dataset in writers:
+        writers[dataset](root / "data/raw")
+        project.call("dvc", "add", "-q", "data/raw")
+    return project
+
+
+@pytest.fixture
+def pumps(tmp_path: Path) -> Project:
+    """A fresh project of the dataset `pumps`, nothing run yet."""
+    return make_project(tmp_path / "pumps", "pumps")
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
+    """Projects by dataset, made once and run once through `dvc repro`; leave them as they are."""
+    made: dict[str, Project] = {}
+
+    def get(dataset: str) -> Project:
+        if dataset not in made:
+            project = make_project(tmp_path_factory.mktemp(dataset) / dataset, dataset)
+            if dataset == "parcels":
+                project.call("refit", "ingest")
+            project.call("dvc", "repro")
+            made[dataset] = project
+        return made[dataset]
+
+    return get

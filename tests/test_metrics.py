@@ -1,0 +1,126 @@
+"""Our metrics against scikit-learn, and the fast bootstrap against a slow one."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from refit import metrics
+
+RNG = np.random.default_rng(7)
+ROWS = 400
+PROBABILITY = np.round(RNG.random(ROWS), 2)
+BINARY = (RNG.random(ROWS) < PROBABILITY).astype(float)
+SCORES = RNG.dirichlet(np.ones(3), ROWS)
+CLASSES = np.array([RNG.choice(3, p=row) for row in SCORES])
+BLOCKS = np.sort(RNG.integers(0, 20, ROWS))
+BLOCKS[:20] = np.arange(20)
+
+
+def test_binary_metrics_equal_scikit_learn() -> None:
+    """Ties included, every binary metric is the reference's."""
+    clipped = np.clip(PROBABILITY, metrics.CLIP, 1 - metrics.CLIP)
+    expected = {
+        "roc_auc": reference.roc_auc_score(BINARY, PROBABILITY),
+        "pr_auc": reference.average_precision_score(BINARY, PROBABILITY),
+        "log_loss": reference.log_loss(BINARY, clipped),
+        "brier": reference.brier_score_loss(BINARY, PROBABILITY),
+        "prevalence": BINARY.mean(),
+    }
+    found = metrics.score("binary", BINARY, PROBABILITY)
+    assert {k: found[k] for k in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_multiclass_metrics_equal_scikit_learn() -> None:
+    """Log loss, accuracy, macro F1 and macro ROC AUC are the reference's."""
+    expected = {
+        "log_loss": reference.log_loss(CLASSES, SCORES),
+        "accuracy": reference.accuracy_score(CLASSES, SCORES.argmax(1)),
+        "macro_f1": reference.f1_score(CLASSES, SCORES.argmax(1), average="macro"),
+        "macro_roc_auc": reference.roc_auc_score(CLASSES, SCORES, multi_class="ovr"),
+        "brier": np.mean(((SCORES - np.eye(3)[CLASSES]) ** 2).sum(1)),
+    }
+    found = metrics.score("multiclass", CLASSES, SCORES)
+    assert {k: found[k] for k in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_regression_metrics_equal_scikit_learn() -> None:
+    """Root mean square, mean and median absolute error and R2 are the reference's."""
+    target, prediction = RNG.normal(50, 9, 301), RNG.normal(50, 9, 301)
+    expected = {
+        "rmse": reference.root_mean_squared_error(target, prediction),
+        "mae": reference.mean_absolute_error(target, prediction),
+        "median_absolute_error": reference.median_absolute_error(target, prediction),
+        "r2": reference.r2_score(target, prediction),
+        "bias": (prediction - target).mean(),
+    }
+    assert metrics.score("regression", target, prediction) == pytest.approx(expected)
+
+
+def test_calibration_error_by_hand() -> None:
+    """Two groups, each 0.1 off, are 0.1 off together; a perfect forecast is not off."""
+    target = np.array([0, 0, 0, 1, 1, 0, 1, 1, 1, 1] * 30, float)
+    late, early = np.repeat([0.3, 0.7], 150), np.repeat([0.5, 0.5], 150)
+    ordered = np.sort(target)
+    assert metrics.score("binary", ordered, early)["ece"] == pytest.approx(0.1)
+    assert metrics.score("binary", ordered, ordered)["ece"] == 0
+    assert metrics.score("binary", ordered, late)["ece"] == pytest.approx((0.3 + 0.1) / 2)
+
+
+def test_one_class_has_no_ranking() -> None:
+    """A single class leaves the ranking metrics undefined and the others defined."""
+    found = metrics.score("binary", np.ones(5), np.full(5, 0.9))
+    assert found["roc_auc"] is None
+    assert found["log_loss"] == pytest.approx(-np.log(0.9))
+
+
+def test_the_bootstrap_equals_repeating_rows() -> None:
+    """Weighting by block counts gives what copying the drawn blocks' rows gives."""
+    scored = metrics.scorer("binary", BINARY, PROBABILITY, BLOCKS)
+    for counts in metrics.draws(20, 5, seed=3):
+        rows = np.concatenate([np.flatnonzero(BLOCKS == b) for b in np.repeat(range(20), counts)])
+        copied = metrics.score("binary", BINARY[rows], PROBABILITY[rows])
+        found = scored(counts)
+        for name in ("roc_auc", "pr_auc", "log_loss", "brier"):
+            assert found[name] == pytest.approx(copied[name], rel=1e-9)
+
+
+def test_the_bootstrap_repeats_and_holds_its_value() -> None:
+    """The same seed gives the same interval, and the interval holds the value."""
+    once, again = (
+        metrics.bootstrap(
+            "binary", BINARY, PROBABILITY, BLOCKS, resamples=200, confidence=0.9, seed=5
+        )
+        for _ in range(2)
+    )
+    assert once == again
+    for interval in once.values():
+        assert interval.lower is not None
+        assert interval.upper is not None
+        assert interval.value is not None
+    assert once["log_loss"].lower < once["log_loss"].value < once["log_loss"].upper
+
+
+def test_losses_average_to_their_metric() -> None:
+    """The mean of the row-wise losses is the metric of that name."""
+    for name in ("log_loss", "brier"):
+        assert metrics.losses(name, "binary", BINARY, PROBABILITY).mean() == pytest.approx(
+            metrics.score("binary", BINARY, PROBABILITY)[name]
+        )
+        assert metrics.losses(name, "multiclass", CLASSES, SCORES).mean() == pytest.approx(
+            metrics.score("multiclass", CLASSES, SCORES)[name]
+        )
+    with pytest.raises(ValueError, match="no row-wise loss of a binary task"):
+        metrics.losses("squared_error", "binary", BINARY, PROBABILITY)
+
+
+@given(st.permutations(range(60)))
+def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
+    """Metrics and resampled metrics are of the rows, not of their order."""
+    target, prediction, blocks = BINARY[:60], PROBABILITY[:60], np.arange(60) // 6
+    counts = metrics.draws(10, 1, seed=1)[0]
+    plain = metrics.scorer("binary", target, prediction, blocks)(counts)
+    mixed = metrics.scorer("binary", target[order], prediction[order], blocks[order])(counts)
+    for name, value in plain.items():
+        assert mixed[name] == pytest.approx(value)

@@ -1,0 +1,127 @@
+"""The network: its formula, its gradients and its losses against independent ones."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from refit.model import Network, NetworkConfig, bin_edges, log_sum_exp, optimizer
+from refit.product import Linear
+
+CONFIG = NetworkConfig(
+    numeric=3,
+    cardinalities=(4, 5),
+    outputs=1,
+    embedding_width=2,
+    bins=4,
+    hidden_width=8,
+    hidden_layers=2,
+    dropout=0.0,
+)
+NUMERIC = torch.tensor([[0.3, float("nan"), -5.0], [4.0, 0.0, -0.2]])
+CODES = torch.tensor([[0, 4], [3, 1]], dtype=torch.int32)
+
+
+def network(**changes: object) -> Network:
+    return Network(NetworkConfig(**{**vars(CONFIG), **changes}), torch.Generator().manual_seed(3))
+
+
+def test_the_linear_layer_equals_torchs() -> None:
+    """Outputs and all gradients are those of nn.Linear."""
+    ours = Linear(5, 7, torch.Generator().manual_seed(0))
+    theirs = nn.Linear(5, 7)
+    with torch.no_grad():
+        theirs.weight.copy_(ours.weight)
+        theirs.bias.copy_(ours.bias + 0)
+    x = torch.randn(6, 5)
+    grads = []
+    for layer in (ours, theirs):
+        inputs = x.clone().requires_grad_()
+        (layer(inputs).sin().sum()).backward()
+        grads.append((inputs.grad, layer.weight.grad, layer.bias.grad))
+    for mine, reference in zip(*grads, strict=True):
+        torch.testing.assert_close(mine, reference)
+
+
+def test_the_encoding_by_hand() -> None:
+    """Each bin is the clamped share of the value inside it; a missing value is all zero, flagged."""
+    encoded = network()._encode(NUMERIC)
+    edges = bin_edges(4)
+    expected = [min(max((0.3 - a) / (b - a), 0), 1) for a, b in zip(edges, edges[1:], strict=False)]
+    assert encoded.shape == (2, 3 * 6)
+    assert encoded[0, :6].tolist() == pytest.approx([0.3, 0, -5, 0, 1, 0])
+    assert encoded[0, 6:10].tolist() == pytest.approx(expected)
+    assert encoded[0, 10:14].tolist() == [0, 0, 0, 0]
+    assert encoded[1, 6:10].tolist() == [1, 1, 1, 1]
+
+
+def test_the_whole_formula() -> None:
+    """The network is what its docstring says, step by step."""
+    net = network().eval()
+    state = net.state_dict()
+    rows = state["table"][CODES.long() + torch.tensor([0, 4])].flatten(1)
+    h = net._encode(NUMERIC) @ state["numbers.weight"].T + state["numbers.bias"]
+    h = functional.silu(h + rows @ state["categories.weight"].T)
+    h = functional.silu(h @ state["hidden.0.weight"].T + state["hidden.0.bias"])
+    expected = h @ state["head.weight"].T + state["head.bias"]
+    torch.testing.assert_close(net(NUMERIC, CODES), expected)
+
+
+def test_losses_equal_torchs() -> None:
+    """Binary and multiclass losses and probabilities are torch's own, without its exp and log."""
+    logits = torch.randn(50, 4) * 8
+    classes = torch.arange(50) % 4
+    net = network()
+    torch.testing.assert_close(
+        net.loss("multiclass", logits, classes), functional.cross_entropy(logits, classes)
+    )
+    torch.testing.assert_close(net.predict("multiclass", logits), logits.softmax(1))
+    torch.testing.assert_close(log_sum_exp(logits), logits.logsumexp(1))
+    target = (classes > 1).float()
+    torch.testing.assert_close(
+        net.loss("binary", logits[:, :1], target),
+        functional.binary_cross_entropy_with_logits(logits[:, 0], target),
+    )
+
+
+def test_the_multiclass_gradient_equals_torchs() -> None:
+    """The folded log-sum-exp has the gradient of the softmax, ties included."""
+    start = torch.tensor([[1.0, 1.0, -2.0], [0.0, 3.0, 9.0]])
+    grads = []
+    for function in (log_sum_exp, lambda z: z.logsumexp(1)):
+        logits = start.clone().requires_grad_()
+        function(logits).sum().backward()
+        grads.append(logits.grad)
+    torch.testing.assert_close(grads[0], grads[1])
+
+
+def test_regression_is_standardised() -> None:
+    """Outputs are raised to the target's mean and deviation, and the loss is free of its unit."""
+    net = network()
+    net.standardise(np.array([10.0, 20.0, 30.0]))
+    assert net.predict("regression", torch.zeros(1, 1)).item() == pytest.approx(20)
+    loss = net.loss("regression", torch.zeros(3, 1), torch.tensor([10.0, 20.0, 30.0]))
+    assert loss.item() == pytest.approx(1)
+
+
+def test_the_same_seed_is_the_same_network() -> None:
+    """Weights depend on the seed alone, and another seed gives others."""
+    state = [network().state_dict(), network().state_dict(), Network(CONFIG).state_dict()]
+    assert all(torch.equal(state[0][name], state[1][name]) for name in state[0])
+    assert not torch.equal(state[0]["table"], state[2]["table"])
+
+
+def test_only_matrices_decay() -> None:
+    """Biases and embeddings are in the group without weight decay."""
+    net = network()
+    decayed, others = optimizer(net, learning_rate=0.1, weight_decay=0.3).param_groups
+    assert decayed["weight_decay"] == 0.3
+    assert {p.ndim for p in decayed["params"]} == {2}
+    assert any(p is net.table for p in others["params"])
+
+
+def test_no_categories_or_one_layer() -> None:
+    """A network without categorical features, or with one layer, still works."""
+    alone = network(cardinalities=(), hidden_layers=1)
+    assert alone(NUMERIC, torch.zeros((2, 0), dtype=torch.int32)).shape == (2, 1)
