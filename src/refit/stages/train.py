@@ -41,6 +41,7 @@ def main() -> None:
             "determinism": determinism.settings(),
             "fingerprint": key,
         }
+        shutil.rmtree(weights.MODEL, ignore_errors=True)
         weights.write(weights.MODEL, trained.network, described)
         tracker.artifact(weights.MODEL / "training.json")
     shutil.rmtree(CHECKPOINTS / key, ignore_errors=True)
