@@ -32,7 +32,7 @@ class Project:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW"))}
         return {
             **kept,
-            "PYTHONPATH": str(self.root / "src"),
+            "PYTHONPATH": f"{self.root / 'src'}:{self.root}",
             "DVC_NO_ANALYTICS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
@@ -121,7 +121,7 @@ def make_project(root: Path, dataset: str) -> Project:
     project = Project(root)
     shutil.copytree(ROOT / "src/refit", root / "src/refit", ignore=shutil.ignore_patterns("__pyc*"))
     shutil.copytree(DATASETS / dataset, root / "src" / dataset)
-    shutil.copytree(ROOT / "flows", root / "src/flows", ignore=shutil.ignore_patterns("__pyc*"))
+    shutil.copytree(ROOT / "flows", root / "flows", ignore=shutil.ignore_patterns("__pyc*"))
     for name in ("dvc.yaml", "params.yaml", "constraints.txt", "prefect.yaml"):
         shutil.copy(ROOT / name, root / name)
     params = yaml.safe_load((root / "params.yaml").read_text()) | {"dataset": dataset}

@@ -79,7 +79,7 @@ def test_the_bootstrap_equals_repeating_rows() -> None:
     """Weighting by block counts gives what copying the drawn blocks' rows gives."""
     scored = metrics.scorer("binary", BINARY, PROBABILITY, BLOCKS)
     for counts in metrics.draws(20, 5, seed=3):
-        rows = np.concatenate([np.flatnonzero(BLOCKS == b) for b in np.repeat(range(20), counts)])
+        rows = np.concatenate([np.flatnonzero(b == BLOCKS) for b in np.repeat(range(20), counts)])
         copied = metrics.score("binary", BINARY[rows], PROBABILITY[rows])
         found = scored(counts)
         for name in ("roc_auc", "pr_auc", "log_loss", "brier"):

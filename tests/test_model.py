@@ -1,5 +1,7 @@
 """The network: its formula, its gradients and its losses against independent ones."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -48,7 +50,7 @@ def test_the_encoding_by_hand() -> None:
     """Each bin is the clamped share of the value inside it; a missing value is all zero, flagged."""
     encoded = network()._encode(NUMERIC)
     edges = bin_edges(4)
-    expected = [min(max((0.3 - a) / (b - a), 0), 1) for a, b in zip(edges, edges[1:], strict=False)]
+    expected = [min(max((0.3 - a) / (b - a), 0), 1) for a, b in itertools.pairwise(edges)]
     assert encoded.shape == (2, 3 * 6)
     assert encoded[0, :6].tolist() == pytest.approx([0.3, 0, -5, 0, 1, 0])
     assert encoded[0, 6:10].tolist() == pytest.approx(expected)

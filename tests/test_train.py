@@ -150,7 +150,7 @@ def run_stage(root: Path, environment: dict[str, str]) -> subprocess.Popen[bytes
 
 @pytest.mark.slow
 def test_a_killed_stage_resumes_to_the_same_bytes(projects: Any, tmp_path: Path) -> None:
-    """kill -9 of the real stage, then again: the same weights, and one MLflow run for both."""
+    """Kill -9 of the real stage, then again: the same weights, and one MLflow run for both."""
     import shutil
 
     project = projects("pumps")
@@ -158,7 +158,7 @@ def test_a_killed_stage_resumes_to_the_same_bytes(projects: Any, tmp_path: Path)
     shutil.copytree(project.root, root, symlinks=True)
     shutil.rmtree(root / ".refit")
     expected = digest(root / "data/model")
-    environment = {**project.environment, "PYTHONPATH": str(root / "src")}
+    environment = {**project.environment, "PYTHONPATH": f"{root / 'src'}:{root}"}
     folder = root / ".refit/checkpoints"
     killed = 0
     for _ in range(3):

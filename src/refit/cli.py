@@ -186,7 +186,7 @@ def _paragraphs() -> Iterator[None]:
     except RefitError as error:
         if os.environ.get("REFIT_DEBUG"):
             raise
-        Console(stderr=True, highlight=False).print(f"refit: {error}", markup=False)
+        Console(stderr=True, highlight=False).print(f"refit: {error}", markup=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
