@@ -1,0 +1,172 @@
+"""The figures of the README, measured: `make bench` (about four minutes on two cores).
+
+Works in a clone in a temporary folder, with this checkout's virtual environment. Times are of whole
+commands, process start included; a command that takes seconds is timed five times and its median
+shown. LightGBM, which only this file uses, is fitted on the same rows and columns as the network.
+"""
+
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = 5
+UNTIL = "2013-10"
+LINE = re.compile(r"^(Cached|Restored|Completed)\s+(\w+)\s+([\d.]+) s")
+
+
+def main() -> None:
+    """Measure everything and print the tables."""
+    print(f"Machine: {machine()}\n")
+    with clone() as project:
+        first_run(project)
+        nothing_changed(project)
+        changes(project)
+        models(project)
+
+
+def machine() -> str:
+    """Processor, cores, memory and Python."""
+    cpu = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{cpu}, {os.cpu_count()} cores, {gib:.0f} GiB, Python {platform.python_version()}"
+
+
+@contextmanager
+def clone() -> Iterator[Path]:
+    """The last commit in a folder of its own; its servers are stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="refit-bench-") as folder:
+        project = Path(folder) / "refit"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
+        (project / ".venv").symlink_to(ROOT / ".venv")
+        try:
+            yield project
+        finally:
+            call(project, "refit", "down")
+
+
+def call(project: Path, *command: str) -> tuple[float, str]:
+    """Seconds and output of a command of the virtual environment."""
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PREFECT"))},
+        "PYTHONPATH": f"{project / 'src'}:{project}",
+        "DVC_NO_ANALYTICS": "1",
+    }
+    started = time.perf_counter()
+    done = subprocess.run(
+        [str(ROOT / ".venv/bin" / command[0]), *command[1:]],
+        cwd=project,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return time.perf_counter() - started, done.stdout
+
+
+def median(project: Path, *command: str) -> float:
+    """Median seconds of several runs."""
+    return statistics.median(call(project, *command)[0] for _ in range(RUNS))
+
+
+def states(output: str) -> list[tuple[str, str, str]]:
+    """(step, state, seconds) of each line of `refit run`."""
+    found = filter(None, map(LINE.match, output.splitlines()))
+    return [(match[2], match[1], match[3]) for match in found]
+
+
+def first_run(project: Path) -> None:
+    """From an empty clone to a champion."""
+    ingest, _ = call(project, "refit", "ingest", "--until", UNTIL)
+    total, output = call(project, "refit", "run")
+    print("| First run | Seconds |\n| --- | ---: |")
+    print(f"| ingest ten months | {ingest:.1f} |")
+    for step, _, seconds in states(output):
+        print(f"| {step} | {seconds} |")
+    print(f"| `refit run` in all, Prefect server started | {total:.1f} |\n")
+    unchanged = subprocess.run(
+        ["git", "diff", "--quiet", "dvc.lock", "data/raw.dvc"], cwd=project, check=False
+    )
+    print(f"dvc.lock after the run: {'changed' if unchanged.returncode else 'as committed'}\n")
+
+
+def nothing_changed(project: Path) -> None:
+    """Both doors with nothing to do, against DVC with as many trivial stages."""
+    ours, repro = median(project, "refit", "run"), median(project, "dvc", "repro")
+    bare = median(bare_repository(project.parent / "bare"), "dvc", "repro")
+    print("| Nothing changed | Seconds | Against bare DVC |\n| --- | ---: | ---: |")
+    print(f"| `refit run` | {ours:.2f} | {ours / bare:.2f}x |")
+    print(f"| `dvc repro` | {repro:.2f} | {repro / bare:.2f}x |")
+    print(f"| `dvc repro`, five trivial stages | {bare:.2f} | 1.00x |\n")
+
+
+def bare_repository(root: Path) -> Path:
+    """A repository of five stages that copy a file."""
+    root.mkdir()
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    call(root, "dvc", "init", "-q")
+    (root / "file0").write_text("x\n", encoding="utf-8")
+    stages = "".join(
+        f"  s{n}:\n    cmd: cp file{n} file{n + 1}\n    deps: [file{n}]\n    outs: [file{n + 1}]\n"
+        for n in range(5)
+    )
+    (root / "dvc.yaml").write_text(f"stages:\n{stages}", encoding="utf-8")
+    call(root, "dvc", "repro")
+    return root
+
+
+def changes(project: Path) -> None:
+    """What one change costs, through `refit run` with the server up."""
+    print("| One change, then `refit run` | Seconds | Stages that ran |\n| --- | ---: | --- |")
+    path = project / "params.yaml"
+    kept = path.read_text(encoding="utf-8")
+    for name, old, new in (
+        ("evaluate.resamples", "resamples: 1000", "resamples: 1200"),
+        ("train.dropout", "dropout: 0.25", "dropout: 0.2"),
+    ):
+        path.write_text(kept.replace(old, new), encoding="utf-8")
+        print_change(name, *call(project, "refit", "run"))
+        path.write_text(kept, encoding="utf-8")
+        print_change(f"{name} set back", *call(project, "refit", "run"))
+    print_change("one month added", *call(project, "refit", "run", "--until", "next"))
+    shutil.rmtree(project / "data/raw")
+    call(project, "refit", "ingest", "--until", UNTIL)
+    call(project, "refit", "run")
+    print()
+
+
+def print_change(name: str, seconds: float, output: str) -> None:
+    """A row of the table of changes."""
+    ran = [f"{step} ({state})" for step, state, _ in states(output) if state != "Cached"]
+    print(f"| {name} | {seconds:.1f} | {', '.join(ran) or 'none'} |", flush=True)
+
+
+def models(project: Path) -> None:
+    """Network and LightGBM in processes of their own, on the same rows and columns."""
+    print("| Model | Fit, seconds | Train rows a second | Holdout ROC AUC | Holdout log loss |")
+    print("| --- | ---: | ---: | ---: | ---: |", flush=True)
+    for name in ("network", "lightgbm"):
+        command = [sys.executable, str(ROOT / "benchmarks/fit.py"), name]
+        subprocess.run(command, cwd=project, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The house itself: layers that are really held, dependencies that are true, docs that are right."""
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from refit import cli, imports, params
+from refit.baselines import BaselineParams
+from refit.evaluate import EvaluateParams
+from refit.preprocess import PreprocessParams
+from refit.promote import PromoteParams
+from refit.train import TrainParams
+from refit.validate import ValidateParams
+
+ROOT = Path(__file__).resolve().parent.parent
+SECTIONS = {
+    "validate": ValidateParams,
+    "preprocess": PreprocessParams,
+    "baseline": BaselineParams,
+    "train": TrainParams,
+    "evaluate": EvaluateParams,
+    "promote": PromoteParams,
+}
+
+VIOLATIONS = {
+    "Higher layers import lower ones": ("src/refit/errors.py", "import refit.cli"),
+    "The engine knows no dataset": ("src/refit/metrics.py", "import flights.tables"),
+    "MLflow is imported by tracking and registry alone": ("src/refit/train.py", "import mlflow"),
+    "DVC is imported by pipeline alone": ("src/refit/status.py", "import dvc.repo"),
+    "Prefect is imported by flows alone": ("src/refit/steps.py", "import prefect"),
+    "Only the command line starts flows": ("src/refit/run.py", "import flows.start"),
+    "A dataset uses the engine's vocabulary only": (
+        "src/flights/examples.py",
+        "import refit.pipeline",
+    ),
+}
+
+
+@pytest.mark.parametrize("contract", VIOLATIONS)
+def test_each_contract_catches_its_violation(tmp_path: Path, contract: str) -> None:
+    """An injected import breaks exactly the contract that forbids it."""
+    for folder in ("src/refit", "src/flights", "flows"):
+        target = tmp_path / folder.removeprefix("src/")
+        shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    path, line = VIOLATIONS[contract]
+    with (tmp_path / path.removeprefix("src/")).open("a", encoding="utf-8") as handle:
+        handle.write(f"\n{line}\n")
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(rf"{re.escape(contract)}.* BROKEN", done.stdout), done.stdout
+
+
+def test_dvc_yaml_names_the_code_that_is_imported() -> None:
+    """Every stage depends on exactly the files of its import closure and on constraints.txt."""
+    assert imports.check(ROOT) == []
+
+
+def test_a_wrong_dependency_is_named_and_mended(tmp_path: Path) -> None:
+    """A missing and a superfluous file are each said, and mended with comments and data kept."""
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    path = tmp_path / "dvc.yaml"
+    right = path.read_text()
+    wrong = right.replace("      - src/refit/drift.py\n", "      - src/refit/bundle.py\n", 1)
+    path.write_text(wrong)
+    expected = [
+        "stage validate: src/refit/drift.py is imported but not named under `deps`",
+        "stage validate: src/refit/bundle.py is named under `deps` but not imported",
+    ]
+    assert imports.check(tmp_path) == expected
+    assert imports.mend(tmp_path) == expected
+    assert path.read_text() == right
+
+
+def test_a_stage_depends_on_its_own_code_alone() -> None:
+    """Training does not depend on the dataset's code, nor validation on the network's."""
+    training = imports.closure(ROOT, "train", "flights")
+    assert not [path for path in training if "flights" in path]
+    assert "src/refit/model.py" in training
+    validation = imports.closure(ROOT, "validate", "flights")
+    assert "src/flights/tables.py" in validation
+    assert not {"src/refit/model.py", "src/flights/examples.py"} & set(validation)
+
+
+def test_every_parameter_is_read_and_documented() -> None:
+    """params.yaml, the sections' classes and docs/params.md name the same parameters."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert values.keys() == {"dataset", *SECTIONS}
+    text = (ROOT / "docs/params.md").read_text()
+    for section, cls in SECTIONS.items():
+        params.read(cls, section, ROOT / "params.yaml")
+        for entry in dataclasses.fields(cls):
+            assert f"| `{section}.{entry.name}` |" in text
+
+
+def blocks(name: str) -> list[str]:
+    """The commands of a document's shell blocks."""
+    found = re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in found for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    """Each `make` target and each `refit` command and option that the README shows exists."""
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = get_command(cli.app).commands  # type: ignore[attr-defined]
+    shown = blocks("README.md")
+    assert shown
+    for line in shown:
+        words = line.split()
+        if words[0] == "make":
+            assert words[1] in targets, line
+        elif words[0] == ".venv/bin/refit":
+            options = {o for p in commands[words[1]].params for o in (*p.opts, *p.secondary_opts)}
+            assert {w for w in words[2:] if w.startswith("-")} <= options, line
+        else:
+            assert words[0] in {"git", "cd", ".venv/bin/dvc", ".venv/bin/prefect"}, line
+
+
+def test_every_link_of_the_docs_leads_somewhere() -> None:
+    """Relative links of every document point to files that are there."""
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_nothing_writes_or_reads_pickle() -> None:
+    """No module of the engine, the dataset or the flows uses a library that runs code at load."""
+    forbidden = re.compile(
+        r"\b(import (pickle|joblib|cloudpickle|dill)|torch\.(load|save)\(|allow_pickle=True)"
+    )
+    for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "flows").glob("*.py")]:
+        assert not forbidden.search(path.read_text()), path
+
+
+def test_pins_carry_no_address() -> None:
+    """constraints.txt pins every package by version alone, torch without a build's label."""
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9._]+", line) for line in lines)
+    assert "torch==2.13.0" in lines
