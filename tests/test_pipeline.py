@@ -29,7 +29,7 @@ stages:
 """
 SLOW = """\
 import sys, time
-from refit.process import die_with_parent
+from refit.__main__ import die_with_parent
 die_with_parent()
 open("started", "a").write("x")
 for name in ("second.out", "late"):

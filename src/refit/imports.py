@@ -6,6 +6,7 @@ Two things it cannot see are added: `python -m refit` itself, which imports the 
 the dataset's modules (refit.dataset.DATASET_MODULES).
 """
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,13 @@ def _closure(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> 
         for depth in range(1, module.count(".") + 1)
     }
     files = {_file(root, module) for module in modules | packages}
-    return (*sorted(files), CONSTRAINTS)
+    return (*sorted(path for path in files if _does_something(root / path)), CONSTRAINTS)
+
+
+def _does_something(path: Path) -> bool:
+    """Whether the file holds more than a docstring; one that does not cannot change a result."""
+    body = ast.parse(path.read_bytes()).body
+    return any(not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)) for s in body)
 
 
 def _file(root: Path, module: str) -> str:
