@@ -1,7 +1,9 @@
 """The figures of the README, measured: `make bench` (about four minutes on two cores).
 
 Works in a clone in a temporary folder, with this checkout's virtual environment. Times are of whole
-commands, process start included; where nothing changed they are timed nine times in turn, and medians shown. LightGBM, which only this file uses, is fitted on the same rows and columns as the network.
+commands, process start included; where nothing changed, the commands are timed nine times in turn,
+and medians shown. LightGBM, which only this file uses, is fitted on the same rows and columns as
+the network.
 """
 
 import os

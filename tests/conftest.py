@@ -148,6 +148,12 @@ def pumps(tmp_path: Path) -> Project:
     return make_project(tmp_path / "pumps", "pumps")
 
 
+@pytest.fixture
+def parcels(tmp_path: Path) -> Project:
+    """A fresh project of the dataset `parcels`, nothing ingested yet."""
+    return make_project(tmp_path / "parcels", "parcels")
+
+
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
     """Projects by dataset, made once and run once through `dvc repro`; leave them as they are."""
