@@ -81,13 +81,15 @@ def run(
     """
     from refit.run import run as run_all
 
-    run_all(
+    shown = run_all(
         _root(),
         _printer(quiet=quiet),
         until=until,
         force=force,
         load_flow=_load_flow if server else None,
     )
+    if shown is not None:
+        console.print(f"Prefect shows the run: {shown.url} (`refit down` stops it)", style="dim")
 
 
 @app.command()

@@ -8,7 +8,6 @@ through; against a `dvc repro` at work in the same folder, DVC's own locks are w
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import threading
@@ -23,16 +22,17 @@ from typing import Any
 
 from refit import leftovers
 from refit.errors import PipelineError
+from refit.lock import POLL, only_one
 
 LOCK = Path(".dvc/tmp/refit.lock")
 RWLOCK = Path(".dvc/tmp/rwlock")
 WAIT = 600.0
 """Seconds to wait for another run in the same folder."""
-POLL = 0.3
 TAIL = 20
 """Lines of a failed stage's output that its error repeats."""
 
 NEVER_RAN = "never ran here"
+NOT_CACHED = "not in cache"
 
 OnOutput = Callable[[str], None]
 
@@ -70,7 +70,7 @@ def open_pipeline(root: Path, *, wait: float = WAIT) -> Iterator["Pipeline"]:
         PipelineError: no Git or DVC repository, or another run lasts longer than `wait`.
     """
     _require_repositories(root)
-    with _only_one(root / LOCK, wait):
+    with only_one(root / LOCK, wait):
         leftovers.clear_rwlock(root / RWLOCK)
         with contextlib.chdir(root):
             yield Pipeline(_open_repo(root), wait)
@@ -278,35 +278,6 @@ def _forward(descriptor: int, on_output: OnOutput) -> None:
             on_output(line.rstrip("\n"))
 
 
-@contextlib.contextmanager
-def _only_one(path: Path, wait: float) -> Iterator[None]:
-    """The project's own lock: the kernel frees it when its holder dies, however it dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait
-    with path.open("a+", encoding="utf-8") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise _busy(path) from None
-                time.sleep(POLL)
-        handle.truncate(0)
-        handle.write(f"{os.getpid()}")
-        handle.flush()
-        yield
-
-
-def _busy(path: Path) -> PipelineError:
-    return PipelineError(
-        "another run is at work in this folder",
-        where=str(path),
-        got=f"process {path.read_text(encoding='utf-8').strip() or 'unknown'}",
-        do="wait for it to end, or end it, then run this again",
-    )
-
-
 def _require_repositories(root: Path) -> None:
     for name, make in ((".git", "git init"), (".dvc", "dvc init")):
         if not (root / name).exists():
@@ -335,7 +306,9 @@ def _readable(entries: list[Any]) -> Iterator[str]:
                 if isinstance(state, dict):
                     yield from (f"{change} {path}: {key}" for key, change in state.items())
                 else:
-                    yield f"{state} {noun}{path}"
+                    yield (
+                        f"{noun}{path} {state}" if state == NOT_CACHED else f"{state} {noun}{path}"
+                    )
 
 
 def _failure(stage: str, error: Exception, tail: deque[str]) -> tuple[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from refit import compare, files, metrics, params
+from refit import compare, files, metrics, params, verdict
 from refit.compare import Comparison, Outcome
 from refit.dataset import Task
 from refit.errors import ConfigError, PipelineError
@@ -171,7 +171,7 @@ def _already(champion: Version, root: Path) -> Decision:
 def _recorded(found: Mapping[str, Any], root: Path, *, cached: bool = True) -> Decision:
     """A decision as it was written onto the version, its report made anew from the evidence."""
     measured = files.read_json(root / EVALUATION / "metrics.json")
-    report = _report(found["sentence"], found["evidence"], measured)
+    report = verdict.markdown(found["sentence"], found["evidence"], measured)
     return Decision(**{**found, "cached": cached, "report": report})
 
 
@@ -188,16 +188,16 @@ def _decide(
         description="",
     )
     rival = f"version {champion.number}" if champion else LINEAR
-    sentence = _sentence(outcome, version.number, rival, compared, candidate.policy)
     measured = files.read_json(candidate.root / EVALUATION / "metrics.json")
     evidence = files.rounded(asdict(compared)) | asdict(candidate.policy) | {"rival": rival}
+    sentence = verdict.sentence(outcome, version.number, evidence)
     decision = Decision(
         outcome=outcome,
         cached=False,
         version=version.number,
         champion_before=champion.number if champion else None,
         sentence=sentence,
-        report=_report(sentence, evidence, measured),
+        report=verdict.markdown(sentence, evidence, measured),
         key=key,
         evidence=evidence,
     )
@@ -254,47 +254,6 @@ def _stored(predictions: pl.DataFrame, model: str, challenger: "Bundle") -> np.n
     columns = [f"{model}_{name}" for name in classes] or [model]
     values = predictions.select(columns).to_numpy().astype(np.float64)
     return values if classes else values[:, 0]
-
-
-def _sentence(
-    outcome: Outcome, version: int, rival: str, compared: Comparison, policy: PromoteParams
-) -> str:
-    shown = (
-        f"{policy.metric} better by {compared.difference:.5f}"
-        f" [{compared.lower:.5f}, {compared.upper:.5f}] than {rival}"
-        f" on {compared.rows:,} rows in {compared.blocks} blocks"
-    )
-    return {
-        "promote": f"Version {version} is promoted to champion: {shown}.",
-        "reject": f"Version {version} is rejected: {shown}, less than the minimum effect"
-        f" {policy.minimum_effect:g}.",
-        "not proven": f"Version {version} is not proven better: {shown}; a difference of"
-        f" {compared.minimum_detectable:.5f} could have been seen.",
-    }[outcome]
-
-
-def _report(sentence: str, evidence: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
-    """The decision as Markdown, for the version's description and Prefect's artifact."""
-    method = (
-        f"Rival: {evidence['rival']}. Paired differences of {evidence['metric']}, resampled by"
-        f" block {evidence['resamples']:,} times, {evidence['confidence']:.0%} interval; minimum"
-        f" effect {evidence['minimum_effect']:g}; smallest difference this holdout shows four"
-        f" times in five {evidence['minimum_detectable']:.5f}."
-    )
-    models = measured["models"]
-    head = f"| Holdout ({measured['rows']:,} rows, {measured['blocks']} blocks) |"
-    lines = [f"**{sentence}**", "", method, "", f"{head} {' | '.join(models)} |"]
-    lines.append("| --- |" + " --- |" * len(models))
-    for name in next(iter(measured["models"].values())):
-        cells = [_cell(model[name]) for model in measured["models"].values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(interval: Mapping[str, float | None]) -> str:
-    if interval["value"] is None:
-        return "not defined"
-    return f"{interval['value']:.4f} [{interval['lower']:.4f}, {interval['upper']:.4f}]"
 
 
 def _flat(measured: Mapping[str, Any]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from refit import servers
 from refit.project import environment
+from refit.servers import Server
 from refit.steps import StepResult, nothing_to_do, steps
 
 Watch = Callable[[str, str | StepResult], None]
@@ -22,7 +23,7 @@ def run(
     until: str | None,
     force: bool,
     load_flow: Callable[[], Start] | None,
-) -> None:
+) -> Server | None:
     """Bring everything up to date.
 
     Args:
@@ -31,17 +32,22 @@ def run(
         until: ingest up to this partition first.
         force: run every stage.
         load_flow: imports the flow, which takes seconds; None runs the steps without Prefect.
+
+    Returns:
+        The Prefect server that shows the run; None when none was needed.
     """
     if until is None and not force:
         results = nothing_to_do(root)
         for result in results:
             watch(result.name, result)
         if results:
-            return
+            return None
     if load_flow is None:
         _plain(root, watch, until=until, force=force)
-        return
-    _with_server(root, load_flow)(watch, until, force)
+        return None
+    server, start = _with_server(root, load_flow)
+    start(watch, until, force)
+    return server
 
 
 def _plain(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
@@ -49,7 +55,7 @@ def _plain(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
         watch(step.name, step.run(partial(watch, step.name)))
 
 
-def _with_server(root: Path, load_flow: Callable[[], Start]) -> Start:
+def _with_server(root: Path, load_flow: Callable[[], Start]) -> tuple[Server, Start]:
     """Import the flow while the server starts; a flow that is imported knows its server."""
     os.environ.update(environment(root))
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
@@ -58,4 +64,4 @@ def _with_server(root: Path, load_flow: Callable[[], Start]) -> Start:
     os.environ.update(servers.prefect_environment(server))
     start = load_flow()
     servers.wait(root, server)
-    return start
+    return server, start

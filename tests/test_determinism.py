@@ -1,0 +1,80 @@
+"""The settings under which stages compute, and that they are in force when it matters."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refit import determinism
+from refit.errors import SetupError
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    plain = {k: v for k, v in os.environ.items() if k not in determinism.settings()}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=plain | environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_the_settings_reach_the_libraries() -> None:
+    """After `apply`, torch runs its AVX2 kernels on one thread and NumPy one OpenBLAS kernel."""
+    done = python(
+        "from refit import determinism; determinism.apply(); determinism.seed_everything(1)\n"
+        "import json, torch, numpy, threadpoolctl\n"
+        "pools = [p for p in threadpoolctl.threadpool_info() if p['internal_api'] == 'openblas']\n"
+        "print(json.dumps([torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(),"
+        " torch.are_deterministic_algorithms_enabled(), [p['architecture'] for p in pools],"
+        " [p['num_threads'] for p in pools]]))"
+    )
+    assert done.returncode == 0, done.stderr
+    capability, threads, deterministic, kernels, pools = json.loads(done.stdout)
+    assert (capability, threads, deterministic) == ("AVX2", 1, True)
+    assert set(kernels) == {"Haswell"}
+    assert set(pools) == {1}
+
+
+def test_too_late_is_said() -> None:
+    """Settings that come after NumPy was loaded would do nothing, so they are refused."""
+    done = python("import numpy; from refit import determinism; determinism.apply()")
+    assert done.returncode == 1
+    assert "numpy was loaded before the determinism settings" in done.stderr
+
+
+def test_a_processor_without_avx2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an older processor the promised bytes cannot be computed, and the error says which."""
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "flags\t: fpu sse2 fma\n")
+    with pytest.raises(SetupError, match=r"no avx2"):
+        determinism.require_processor()
+
+
+@pytest.mark.slow
+def test_every_stage_writes_the_same_bytes_again(projects: Any, tmp_path: Path) -> None:
+    """All stages forced anew in fresh processes: every output's digest in dvc.lock is as before."""
+    import shutil
+
+    source = projects("parcels")
+    root = tmp_path / "again"
+    shutil.copytree(source.root, root, symlinks=True)
+    lock = (root / "dvc.lock").read_bytes()
+    project = type(source)(root)
+    shown = project.call("refit", "run", "--no-server", "--force").stdout
+    assert shown.count("Completed") >= 5
+    assert (root / "dvc.lock").read_bytes() == lock
+
+
+def test_an_unknown_stage_is_answered_with_the_known_ones() -> None:
+    """`python -m refit` alone or with a wrong name lists the stages."""
+    for arguments in ([], ["trian"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "refit", *arguments], text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 1
+        assert "baseline, evaluate, preprocess, train, validate" in done.stderr
