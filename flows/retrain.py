@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.report import report
 from refit.errors import RefitError
 from refit.project import find_root
 from refit.steps import Step, StepResult, steps
@@ -32,19 +33,27 @@ def retrain(until: str | None = None, force: bool = False) -> State:
         until: ingest up to this partition first; `next` brings one more, `latest` all there are.
         force: run every stage, changed or not.
     """
-    root = find_root()
     results: list[StepResult] = []
-    try:
-        for step in steps(root, until=until, force=force):
-            state = execute.with_options(name=step.name, task_run_name=step.name)(
-                step, results, return_state=True
-            )
-            if state.is_failed():
-                return Failed(message=f"{step.name}: {state.message}")
-    except RefitError as error:
-        return Failed(message=str(error))
-    create_markdown_artifact(report(results), key="report", description="What this run did")
+    fault = _walk(results, until=until, force=force)
+    create_markdown_artifact(report(results, fault), key="report", description="What this run did")
+    if fault:
+        return Failed(message=fault)
     return Completed(name=_overall(results), message=results[-1].reason)
+
+
+def _walk(results: list[StepResult], *, until: str | None, force: bool) -> str:
+    """Run the steps one after another, each as a task; returns what failed, '' when nothing did."""
+    try:
+        for step in steps(find_root(), until=until, force=force):
+            task_of = execute.with_options(name=step.name, task_run_name=step.name)
+            state = task_of(step, results, return_state=True)
+            if not state.is_completed():
+                said = state.message or state.name or "no message"
+                named = said.startswith(f"stage {step.name} ")
+                return said if named else f"{step.name}: {said}"
+    except RefitError as error:
+        return str(error)
+    return ""
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -65,16 +74,6 @@ def execute(step: Step, results: list[StepResult]) -> State:
     if watch:
         watch(step.name, result)
     return Completed(name=str(result.outcome), message=result.reason or "nothing had changed")
-
-
-def report(results: list[StepResult]) -> str:
-    """The run as Markdown: a row for each step, then the decision."""
-    rows = [
-        f"| {r.name} | {r.outcome} | {r.seconds:.1f} | {r.reason or 'nothing had changed'} |"
-        for r in results
-    ]
-    table = ["| Step | State | Seconds | Why |", "| --- | --- | ---: | --- |", *rows]
-    return "\n".join([*table, "", results[-1].report])
 
 
 def _overall(results: list[StepResult]) -> str:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refit.compare import Comparison, paired, verdict
+from refit.metrics import draws
 
 SETTINGS = {"resamples": 300, "confidence": 0.95, "seed": 1}
 
@@ -15,7 +16,7 @@ def test_by_hand() -> None:
     blocks = np.arange(40) // 2
     champion = np.linspace(1, 9, 40)
     found = paired(champion - 0.5, champion, blocks, **SETTINGS)
-    assert found.difference == found.lower == found.upper == pytest.approx(0.5)
+    assert (found.difference, found.lower, found.upper) == pytest.approx((0.5, 0.5, 0.5))
     assert (found.rows, found.blocks) == (40, 20)
     assert found.minimum_detectable == pytest.approx(0, abs=1e-12)
 
@@ -28,26 +29,64 @@ def test_swapping_sides_turns_the_sign(differences: list[float]) -> None:
     there = paired(loss, np.zeros(len(loss)), blocks, **SETTINGS)
     back = paired(np.zeros(len(loss)), loss, blocks, **SETTINGS)
     assert there.difference == pytest.approx(-back.difference, abs=1e-12)
-    assert there.lower == pytest.approx(-back.upper, abs=1e-12)
+    assert there.lower == pytest.approx(-back.upper, rel=1e-9, abs=1e-12)
 
 
-def test_the_interval_equals_a_plain_bootstrap_of_block_means() -> None:
-    """With blocks of one size the interval is that of scipy's bootstrap of the blocks' means."""
-    from scipy import stats
-
+def test_the_interval_equals_a_slow_loop() -> None:
+    """With days of different sizes, the bounds are those of resampling the days one by one."""
     rng = np.random.default_rng(3)
-    difference = np.repeat(rng.normal(0.2, 1, 50), 8) + rng.normal(0, 0.1, 400)
-    blocks = np.arange(400) // 8
-    found = paired(np.zeros(400), difference, blocks, resamples=5000, confidence=0.95, seed=2)
-    expected = stats.bootstrap(
-        (difference.reshape(50, 8).mean(1),),
-        np.mean,
-        n_resamples=5000,
-        method="percentile",
-        rng=np.random.default_rng(4),
-    ).confidence_interval
-    assert found.lower == pytest.approx(expected.low, abs=0.02)
-    assert found.upper == pytest.approx(expected.high, abs=0.02)
+    blocks = np.sort(np.concatenate([np.arange(30), rng.integers(0, 30, 300)]))
+    difference = rng.normal(0.2, 1, 30)[blocks] + rng.normal(0, 1, len(blocks))
+
+    def mean_and_error(days: np.ndarray) -> tuple[float, float]:
+        rows = [difference[blocks == day] for day in days]
+        mean = np.concatenate(rows).mean()
+        error = np.sqrt(sum((r - mean).sum() ** 2 for r in rows)) / sum(len(r) for r in rows)
+        return float(mean), float(error)
+
+    mean, error = mean_and_error(np.arange(30))
+    ratios = [
+        (other - mean) / its_error
+        for other, its_error in (
+            mean_and_error(np.repeat(np.arange(30), counts)) for counts in draws(30, 300, seed=1)
+        )
+    ]
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    found = paired(np.zeros(len(blocks)), difference, blocks, **SETTINGS)
+    expected = (mean - high * error, mean - low * error)
+    assert (found.lower, found.upper) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.permutations(range(40)))
+def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
+    """The comparison is of the rows and their blocks, not of the order they come in."""
+    loss, blocks = np.linspace(-1, 2, 40) ** 3, np.arange(40) // 3
+    plain = paired(np.zeros(40), loss, blocks, **SETTINGS)
+    mixed = paired(np.zeros(40), loss[order], blocks[order], **SETTINGS)
+    assert (mixed.lower, mixed.difference, mixed.upper) == pytest.approx(
+        (plain.lower, plain.difference, plain.upper), rel=1e-9
+    )
+
+
+def test_a_few_bad_days_do_not_fake_a_gain() -> None:
+    """With 20 days of which rare bad ones cancel the good ones, promotions stay near 1 in 40."""
+    rng = np.random.default_rng(5)
+    promoted = 0
+    for trial in range(400):
+        difference = 1 - rng.exponential(size=20)
+        settings = {"resamples": 300, "confidence": 0.95, "seed": trial}
+        found = paired(np.zeros(20), difference, np.arange(20), **settings)
+        promoted += verdict(found, 0) == "promote"
+    assert promoted / 400 <= 0.06
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_too_few_blocks_prove_nothing(blocks: int) -> None:
+    """However large the gain, fewer than ten blocks leave it not proven, with finite bounds."""
+    rows = np.arange(30) % blocks
+    found = paired(np.zeros(30), 5 + rows.astype(float), rows, **SETTINGS)
+    assert np.isfinite([found.lower, found.upper]).all()
+    assert verdict(found, 0) == "not proven"
 
 
 def test_dependent_rows_do_not_fake_a_gain() -> None:

@@ -45,9 +45,10 @@ def test_multiclass_metrics_equal_scikit_learn() -> None:
     assert {k: found[k] for k in expected} == pytest.approx(expected, rel=1e-6)
 
 
-def test_regression_metrics_equal_scikit_learn() -> None:
+@pytest.mark.parametrize("rows", [300, 301])
+def test_regression_metrics_equal_scikit_learn(rows: int) -> None:
     """Root mean square, mean and median absolute error and R2 are the reference's."""
-    target, prediction = RNG.normal(50, 9, 301), RNG.normal(50, 9, 301)
+    target, prediction = RNG.normal(50, 9, rows), RNG.normal(50, 9, rows)
     expected = {
         "rmse": reference.root_mean_squared_error(target, prediction),
         "mae": reference.mean_absolute_error(target, prediction),
@@ -68,6 +69,13 @@ def test_calibration_error_by_hand() -> None:
     assert metrics.score("binary", ordered, late)["ece"] == pytest.approx((0.3 + 0.1) / 2)
 
 
+def test_a_class_that_never_appears_is_left_out_of_macro_f1() -> None:
+    """As in scikit-learn, a class neither true nor predicted does not lower the mean."""
+    absent = np.column_stack([SCORES, np.zeros(ROWS)])
+    expected = reference.f1_score(CLASSES, SCORES.argmax(1), average="macro")
+    assert metrics.score("multiclass", CLASSES, absent)["macro_f1"] == pytest.approx(expected)
+
+
 def test_one_class_has_no_ranking() -> None:
     """A single class leaves the ranking metrics undefined and the others defined."""
     found = metrics.score("binary", np.ones(5), np.full(5, 0.9))
@@ -84,6 +92,16 @@ def test_the_bootstrap_equals_repeating_rows() -> None:
         found = scored(counts)
         for name in ("roc_auc", "pr_auc", "log_loss", "brier"):
             assert found[name] == pytest.approx(copied[name], rel=1e-9)
+
+
+def test_the_weighted_median_equals_repeating_rows() -> None:
+    """With drawn and undrawn blocks, odd and even counts, the median error is the copied rows'."""
+    target, prediction = RNG.normal(size=ROWS), RNG.normal(size=ROWS)
+    scored = metrics.scorer("regression", target, prediction, BLOCKS)
+    for counts in metrics.draws(20, 20, seed=4):
+        rows = np.repeat(np.arange(ROWS), counts[BLOCKS])
+        copied = np.median(np.abs(target - prediction)[rows])
+        assert scored(counts)["median_absolute_error"] == pytest.approx(copied, rel=1e-12)
 
 
 def test_the_bootstrap_repeats_and_holds_its_value() -> None:

@@ -318,3 +318,23 @@ def test_a_broken_definition_is_said(repository: Repository) -> None:
     (repository.root / "dvc.yaml").write_text("stages: [")
     with pytest.raises(PipelineError, match=r"dvc\.yaml"):
         repository.run()
+
+
+def test_ctrl_c_ends_run_and_stage(tmp_path: Path) -> None:
+    """Ctrl-C, which a terminal sends to both, ends the run with 130's cause and the stage with it."""
+    repository = Repository(tmp_path / "repository", seconds=3)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, "5"],
+        cwd=repository.root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    repository.await_start()
+    os.killpg(process.pid, signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=10)[1]
+    time.sleep(3.5)
+    assert not (repository.root / "second.out").exists()
+    (repository.root / "slow.py").write_text(SLOW.format(seconds=0.05))
+    assert repository.run() == {"first": "Cached", "second": "Completed"}

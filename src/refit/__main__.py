@@ -18,6 +18,8 @@ from refit import determinism
 from refit.errors import RefitError, SetupError
 
 PR_SET_PDEATHSIG = 1
+INTERRUPTED = 130
+"""What a shell reports of a program that was ended by Ctrl-C."""
 
 
 def main(arguments: list[str]) -> int:
@@ -29,6 +31,8 @@ def main(arguments: list[str]) -> int:
     except RefitError as error:
         print(f"refit: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 

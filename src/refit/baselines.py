@@ -78,7 +78,8 @@ def fit(
 def _linear(task: Task) -> Any:
     if task == "regression":
         return Ridge(alpha=1.0, solver="cholesky")
-    return LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=100, tol=1e-5)
+    solver = "newton-cholesky" if task == "binary" else "lbfgs"
+    return LogisticRegression(C=1.0, solver=solver, max_iter=1000, tol=1e-5)
 
 
 def _boosted(

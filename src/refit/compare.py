@@ -2,7 +2,12 @@
 
 The difference of the two losses is taken row by row, so that what makes a row hard for both
 cancels; whole blocks are resampled, because rows of a block depend on each other (a bootstrap over
-rows calls a mere change of seed significant). Source: Künsch (1989), disjoint blocks; percentiles.
+rows calls a mere change of seed significant). Source: Künsch (1989), disjoint blocks.
+
+The interval is the bootstrap-t (Hall, "Theoretical Comparison of Bootstrap Confidence Intervals",
+1988). Plain percentiles are too narrow with few blocks, and shifted where a few days decide the
+difference. What neither allows for is that neighbouring blocks resemble each other: where they do,
+choose longer blocks.
 """
 
 from dataclasses import dataclass
@@ -60,7 +65,7 @@ def paired(
     counts = draws(len(sizes), resamples, seed)
     means = (counts * sums).sum(axis=1) / (counts * sizes).sum(axis=1)
     tail = (1 - confidence) / 2
-    lower, upper = np.quantile(means, [tail, 1 - tail])
+    lower, upper = _interval(sums, sizes, counts, tail)
     reach = NormalDist().inv_cdf(1 - tail) + NormalDist().inv_cdf(POWER)
     return Comparison(
         difference=float(sums.sum()) / int(sizes.sum()),
@@ -70,6 +75,24 @@ def paired(
         blocks=len(sizes),
         minimum_detectable=float(reach * means.std()),
     )
+
+
+def _interval(
+    sums: np.ndarray, sizes: np.ndarray, counts: np.ndarray, tail: float
+) -> tuple[float, float]:
+    """Bootstrap-t bounds of sum(sums) / sum(sizes); percentiles where a resample has no spread."""
+    mean = sums.sum() / sizes.sum()
+    error = np.sqrt(((sums - mean * sizes) ** 2).sum()) / sizes.sum()
+    drawn = (counts * sizes).sum(axis=1)
+    means = (counts * sums).sum(axis=1) / drawn
+    # A row of residuals for each resample: sums - that resample's mean * sizes.
+    residuals = sums - means[:, None] * sizes
+    errors = np.sqrt((counts * residuals**2).sum(axis=1)) / drawn
+    if not errors.all():
+        lower, upper = np.quantile(means, [tail, 1 - tail])
+        return float(lower), float(upper)
+    low, high = np.quantile((means - mean) / errors, [tail, 1 - tail])
+    return float(mean - high * error), float(mean - low * error)
 
 
 def verdict(comparison: Comparison, minimum_effect: float) -> Outcome:

@@ -181,11 +181,11 @@ def _regression(
         found = {name: float(value or 0.0) for name, value in means(counts).items()}
         variance = found["second"] - found["first"] ** 2
         reached = np.cumsum(counts[sorted_blocks])
-        middle = np.searchsorted(reached, reached[-1] / 2)
+        middle = [np.searchsorted(reached, reached[-1] / 2, side) for side in ("left", "right")]
         return {
             "rmse": found["squared"] ** 0.5,
             "mae": found["mae"],
-            "median_absolute_error": float(errors[middle]),
+            "median_absolute_error": float(errors[middle].mean()),
             "bias": found["bias"],
             "r2": 1 - found["squared"] / variance if variance > 0 else None,
         }
@@ -263,10 +263,10 @@ def _by_block(
 
 
 def _macro_f1(table: np.ndarray) -> float:
-    """Mean F1 of the classes; table[truth, chosen]; a class that never appears counts 0."""
-    hits = np.diag(table)
+    """Mean F1 of the classes that occur or are predicted; table[truth, chosen]."""
     both = table.sum(axis=0) + table.sum(axis=1)
-    return float(np.mean(2 * hits / np.maximum(both, 1)))
+    present = both > 0
+    return float(np.mean(2 * np.diag(table)[present] / both[present]))
 
 
 def _of_truth(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ through; against a `dvc repro` at work in the same folder, DVC's own locks are w
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -19,6 +20,8 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from refit import leftovers
 from refit.errors import PipelineError
@@ -31,6 +34,7 @@ WAIT = 600.0
 TAIL = 20
 """Lines of a failed stage's output that its error repeats."""
 
+ENDED_BY_CTRL_C = ("exited with 130", f"exited with {-signal.SIGINT}")
 NEVER_RAN = "never ran here"
 NOT_CACHED = "not in cache"
 
@@ -122,6 +126,8 @@ class Pipeline:
             with self._log.watch() as seen, _output_to(keep):
                 self._patiently(lambda: self.repo.reproduce(stage, single_item=True, force=force))
         except _dvc_exception() as error:
+            if _interrupted(error):
+                raise KeyboardInterrupt from error
             raise PipelineError(*_failure(stage, error, tail)) from error
         return StageResult(
             stage=stage,
@@ -264,12 +270,33 @@ def _output_to(on_output: OnOutput) -> Iterator[None]:
     reader = threading.Thread(target=_forward, args=(reading, on_output), daemon=True)
     reader.start()
     run.prepare_kwargs = prepare
+    started = time.time()
     try:
         yield
+    except BaseException:
+        # Told to end while a stage works: DVC leaves it running, and the reader would wait for it.
+        _end_children(since=started)
+        raise
     finally:
         run.prepare_kwargs = original
         os.close(writing)
         reader.join()
+
+
+def _end_children(*, since: float) -> None:
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if child.create_time() >= since - 1:
+                child.terminate()
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether the stage was ended by Ctrl-C, which DVC itself ignores while a stage works."""
+    while error is not None:
+        if str(error).endswith(ENDED_BY_CTRL_C):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _forward(descriptor: int, on_output: OnOutput) -> None:

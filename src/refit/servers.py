@@ -2,9 +2,11 @@
 
 `.refit/servers.json` notes each server's process, its start time and its port. A process number
 alone proves nothing, since numbers are given again, so a server counts as ours only when a process
-of that number began at that time. Everything binds to 127.0.0.1.
+of that number began at that time. Everything binds to 127.0.0.1. Two commands may start at once:
+what reads the notes and then writes them holds a lock, so that neither starts a second server.
 """
 
+import fcntl
 import http
 import http.client
 import os
@@ -13,8 +15,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from refit.errors import SetupError
 from refit.project import STATE, environment, mlflow_uri
 
 HOST = "127.0.0.1"
+GRACE = 10.0
+"""Seconds that a server may take to end after it was asked."""
 PATIENCE = 120.0
 """Seconds that a server may take until it answers."""
 
@@ -47,8 +51,7 @@ class Server:
         """Whether the very process that was started still runs."""
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < 1
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            return abs(process.create_time() - self.created) < 1 and _lives(process)
         return False
 
 
@@ -57,6 +60,7 @@ class _Kind:
     """How a server is started and asked whether it is well."""
 
     port: int
+    """The wanted one; 0 means any that is free."""
     health: str
     command: tuple[str, ...]
 
@@ -64,12 +68,12 @@ class _Kind:
 def _kinds(root: Path) -> dict[str, _Kind]:
     return {
         "prefect": _Kind(
-            port=4200,
+            port=int(os.environ.get("PREFECT_SERVER_API_PORT", "4200")),
             health="/api/health",
             command=("prefect", "server", "start", "--host", HOST, "--port", "{port}"),
         ),
         "mlflow": _Kind(
-            port=5000,
+            port=int(os.environ.get("MLFLOW_PORT", "5000")),
             health="/health",
             command=(
                 *("mlflow", "server", "--host", HOST, "--port", "{port}", "--workers", "1"),
@@ -82,11 +86,20 @@ def _kinds(root: Path) -> dict[str, _Kind]:
 
 def running(root: Path) -> dict[str, Server]:
     """The servers of this project that run, by name."""
+    return {name: server for name, server in _noted(root).items() if server.alive()}
+
+
+def dead(root: Path) -> tuple[str, ...]:
+    """The servers that ended by themselves; one that is being stopped is waited for."""
+    with _notes(root):
+        return tuple(name for name, server in _noted(root).items() if not server.alive())
+
+
+def _noted(root: Path) -> dict[str, Server]:
     path = root / STATE / "servers.json"
     if not path.exists():
         return {}
-    noted = {name: Server(**value) for name, value in files.read_json(path).items()}
-    return {name: server for name, server in noted.items() if server.alive()}
+    return {name: Server(**value) for name, value in files.read_json(path).items()}
 
 
 def ensure(root: Path, name: str) -> Server:
@@ -102,11 +115,31 @@ def ensure(root: Path, name: str) -> Server:
 
 def begin(root: Path, name: str) -> Server:
     """The server, started unless it runs already, but perhaps not answering yet; see `wait`."""
-    return running(root).get(name) or _start(root, name)
+    with _notes(root):
+        return running(root).get(name) or _start(root, name)
 
 
 def launch(root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, str]) -> Server:
-    """Start a program of the virtual environment with its output in .refit/logs/NAME.log."""
+    """Start a program of the virtual environment with its output in .refit/logs/NAME.log.
+
+    Raises:
+        SetupError: it runs already; a second one would be noted nowhere and never be stopped.
+    """
+    with _notes(root):
+        there = running(root).get(name)
+        if there is not None:
+            raise SetupError(
+                f"the {name} runs already",
+                where=str(root),
+                got=f"process {there.pid}",
+                do="use the one that is up, or end it with `refit down`",
+            )
+        return _launch(root, name, command, extra, port=0)
+
+
+def _launch(
+    root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, str], *, port: int
+) -> Server:
     log = root / STATE / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -120,22 +153,22 @@ def launch(root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, 
             start_new_session=True,
         )
     created = psutil.Process(process.pid).create_time()
-    server = Server(name=name, pid=process.pid, created=created, port=0)
+    server = Server(name=name, pid=process.pid, created=created, port=port)
     _note(root, server)
     return server
 
 
 def stop(root: Path, names: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Stop the named servers of this project (all when none is named); returns those stopped."""
-    stopped = []
-    for name, server in reversed(running(root).items()):
-        if names and name not in names:
-            continue
-        _end(server)
-        stopped.append(name)
-    left = {name: asdict(server) for name, server in running(root).items()}
-    if stopped:
-        files.write_json(root / STATE / "servers.json", left)
+    with _notes(root):
+        found = running(root)
+        # The worker goes first, for it still reports to its server.
+        ordered = sorted(found, key=lambda name: name != "worker")
+        stopped = [name for name in ordered if name in (names or found)]
+        for name in stopped:
+            _end(found.pop(name))
+        if stopped:
+            _write(root, found)
     return tuple(stopped)
 
 
@@ -149,17 +182,27 @@ def _start(root: Path, name: str) -> Server:
     port = _free_port(kind.port)
     command = tuple(part.format(port=port) for part in kind.command)
     api = {"PREFECT_API_URL": f"http://{HOST}:{port}/api"} if name == "prefect" else {}
-    started = launch(root, name, command, api)
-    server = Server(name=name, pid=started.pid, created=started.created, port=port)
-    _note(root, server)
+    server = _launch(root, name, command, api, port=port)
+    if name == "prefect":
+        _profile(root, server)
     return server
+
+
+def _profile(root: Path, server: Server) -> None:
+    """Let `prefect` typed in the project's folder find the server, whichever its port."""
+    url = prefect_environment(server)["PREFECT_API_URL"]
+    files.write_text(
+        Path(environment(root)["PREFECT_PROFILES_PATH"]),
+        f'active = "refit"\n\n[profiles.refit]\nPREFECT_API_URL = "{url}"\n',
+    )
 
 
 def wait(root: Path, server: Server) -> None:
     """Wait until the server answers; raise SetupError when it ends or takes too long."""
     health = _kinds(root)[server.name].health
     deadline = time.monotonic() + PATIENCE
-    while not _answers(server.port, health):
+    # Alive first: where ours could not bind, whoever has the port may answer in its place.
+    while not (server.alive() and _answers(server.port, health)):
         if not server.alive() or time.monotonic() > deadline:
             log = root / STATE / "logs" / f"{server.name}.log"
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -190,20 +233,42 @@ def _free_port(wanted: int) -> int:
     raise SetupError("no port is free", where=HOST)
 
 
+@contextmanager
+def _notes(root: Path) -> Iterator[None]:
+    """Hold the notes to oneself; the kernel frees the lock when its holder dies."""
+    path = root / STATE / "servers.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def _note(root: Path, server: Server) -> None:
-    noted = running(root) | {server.name: server}
+    _write(root, running(root) | {server.name: server})
+
+
+def _write(root: Path, servers: Mapping[str, Server]) -> None:
     files.write_json(
-        root / STATE / "servers.json", {name: asdict(value) for name, value in noted.items()}
+        root / STATE / "servers.json", {name: asdict(value) for name, value in servers.items()}
     )
 
 
 def _end(server: Server) -> None:
-    """End the process and its children: asked first, forced after ten seconds."""
+    """End the process and its children: asked first, forced after GRACE seconds."""
     with suppress(psutil.Error):
         process = psutil.Process(server.pid)
         family = [process, *process.children(recursive=True)]
         process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=10)
-        for left in alive:
+        deadline = time.monotonic() + GRACE
+        while any(map(_lives, family)) and time.monotonic() < deadline:
+            psutil.wait_procs(family, timeout=0.1)  # takes note of the end of our own children
+        for left in filter(_lives, family):
             with suppress(psutil.Error):
                 left.kill()
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it still works; a zombie only waits for a parent to take note of its end."""
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refit import ingest, promote
+from refit import dataset, ingest, params, promote
 from refit.pipeline import OnOutput, Outcome, Pipeline, open_pipeline
 
 
@@ -43,10 +43,11 @@ def steps(root: Path, *, until: str | None = None, force: bool = False) -> Itera
     """
     if until is not None:
         yield Step(name="ingest", run=lambda on_output: _ingest(root, until, on_output))
+    # Promotion reads what the stages left: it stays under the lock, lest another run replace it.
     with open_pipeline(root) as pipeline:
         for stage in pipeline.stages():
             yield _stage(pipeline, stage, force=force)
-    yield Step(name="promote", run=lambda _: _promote(root))
+        yield Step(name="promote", run=lambda _: _promote(root))
 
 
 def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
@@ -57,7 +58,7 @@ def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
             return ()
         names = pipeline.stages()
         seconds = (time.monotonic() - started) / max(len(names), 1)
-    decided = _promote(root)
+        decided = _promote(root)
     cached = (
         StepResult(name=name, outcome=Outcome.CACHED, reason="", seconds=seconds) for name in names
     )
@@ -75,7 +76,16 @@ def _stage(pipeline: Pipeline, stage: str, *, force: bool) -> Step:
 
 
 def _ingest(root: Path, until: str, on_output: OnOutput) -> StepResult:
+    """Bring partitions; a schedule's `next` asks nothing of a dataset that has no source."""
     started = time.monotonic()
+    name = params.dataset_name(root / "params.yaml")
+    if until == ingest.NEXT and dataset.ingest(name) is None:
+        return StepResult(
+            name="ingest",
+            outcome=Outcome.CACHED,
+            reason=f"the dataset {name} has no source: its rows are put into {ingest.RAW} by hand",
+            seconds=time.monotonic() - started,
+        )
     added = ingest.ingest(root, until=until, on_progress=lambda name: on_output(f"added {name}"))
     return StepResult(
         name="ingest",

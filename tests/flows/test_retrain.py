@@ -1,0 +1,111 @@
+"""The flow where it goes wrong, and what it says; test_flows.py has it where all goes well."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.report import report
+from refit import servers
+from refit.errors import SetupError
+from refit.pipeline import Outcome
+from refit.steps import StepResult, steps
+
+STAGES = """\
+stages:
+  first:
+    cmd: echo hello; echo 1 > first.out
+    outs: [first.out]
+  second:
+    cmd: "echo 'refit: a.csv: the column `x` | `y` is missing.' >&2; exit 1"
+    deps: [first.out]
+    outs: [second.out]
+  third:
+    cmd: echo 3 > third.out
+    deps: [second.out]
+    outs: [third.out]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A repository whose second stage fails."""
+    (tmp_path / "dvc.yaml").write_text(STAGES)
+    (tmp_path / "params.yaml").write_text("dataset: pumps\n")
+    (tmp_path / ".gitignore").write_text(".refit/\n")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=tmp_path, check=True)
+    yield tmp_path
+    servers.stop(tmp_path)
+
+
+def ask(root: Path, path: str) -> Any:
+    request = urllib.request.Request(
+        f"{servers.running(root)['prefect'].url}/api/{path}",
+        data=b"{}",
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as reply:
+        return json.load(reply)
+
+
+@pytest.mark.slow
+def test_a_failure_ends_the_run_and_is_told_once(project: Path) -> None:
+    """The stage's paragraph is the state of task and run, and ends the report; nothing follows."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    done = subprocess.run(
+        [sys.executable, "-m", "refit.cli", "run"],
+        cwd=project,
+        env=kept,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    said = "stage second failed: a.csv: the column `x` | `y` is missing."
+    assert done.returncode == 1
+    assert " ".join(done.stderr.split()) == f"refit: {said}"
+    assert "Completed first" in done.stdout
+    (run,) = ask(project, "flow_runs/filter")
+    assert (run["state_name"], run["state"]["message"]) == ("Failed", said)
+    tasks = {task["name"]: task["state"] for task in ask(project, "task_runs/filter")}
+    assert {name: state["name"] for name, state in tasks.items()} == {
+        "first": "Completed",
+        "second": "Failed",
+    }
+    assert tasks["second"]["message"] == said
+    (report,) = ask(project, "artifacts/latest/filter")
+    assert "| first | Completed |" in report["data"]
+    assert report["data"].endswith(f"**Failed.**\n\n```\n{said}\n```\n")
+    assert "hello" in [entry["message"] for entry in ask(project, "logs/filter")]
+
+
+def test_a_schedule_asks_nothing_of_a_dataset_without_source(project: Path) -> None:
+    """`next` finds nothing to bring where files are brought by hand; a name is an error."""
+    ingest = next(steps(project, until="next"))
+    result = ingest.run(print)
+    assert (result.name, result.outcome) == ("ingest", Outcome.CACHED)
+    assert "no source" in result.reason
+    with pytest.raises(SetupError, match="no source"):
+        next(steps(project, until="2024-01")).run(print)
+
+
+def test_the_report_ends_in_the_decision() -> None:
+    """A row for each step in its order, then what the last one reported."""
+    done = StepResult(name="train", outcome=Outcome.COMPLETED, reason="a", seconds=1.25)
+    decided = StepResult(
+        name="promote", outcome=Outcome.CACHED, reason="", seconds=0, report="**Promoted.**\n"
+    )
+    assert report([done, decided]) == (
+        "| Step | State | Seconds | Why |\n"
+        "| --- | --- | ---: | --- |\n"
+        "| train | Completed | 1.2 | a |\n"
+        "| promote | Cached | 0.0 | nothing had changed |\n"
+        "\n"
+        "**Promoted.**\n"
+    )

@@ -1,0 +1,111 @@
+"""Local servers: one of each kind, found again by who they are, and none left behind."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from refit import servers
+from refit.errors import SetupError
+
+ENSURE = """\
+import sys
+from pathlib import Path
+from refit import servers
+server = servers.ensure(Path(sys.argv[1]), "prefect")
+print(server.pid, server.port)
+"""
+LISTEN = ("http.server", "0", "--bind", "127.0.0.1")
+"""Stands for any program that runs until it is told to end."""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    servers.stop(tmp_path)
+
+
+@pytest.mark.slow
+def test_starts_at_once_give_one_server(root: Path) -> None:
+    """Two commands that need a server share one, on a port of its own, all in the project."""
+    with closing(socket.socket()) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        taken = stranger.getsockname()[1]
+        environment = os.environ | {"PREFECT_SERVER_API_PORT": str(taken)}
+        starting = [
+            subprocess.Popen(
+                [sys.executable, "-c", ENSURE, str(root)],
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+            )
+            for _ in range(2)
+        ]
+        one, two = (process.communicate(timeout=120)[0].split() for process in starting)
+    server = servers.running(root)["prefect"]
+    assert one == two == [str(server.pid), str(server.port)]
+    assert server.port != taken
+    profiles = tomllib.loads((root / ".refit/prefect/profiles.toml").read_text())
+    assert profiles["profiles"][profiles["active"]] == {"PREFECT_API_URL": f"{server.url}/api"}
+    with closing(sqlite3.connect(root / ".refit/prefect/prefect.db")) as database:
+        assert database.execute("select count(*) from flow_run").fetchone() == (0,)
+    assert {path.name for path in root.iterdir()} == {".refit"}
+
+
+def test_a_second_of_a_kind_is_refused(root: Path) -> None:
+    """A program that runs already is named, not started beside itself."""
+    first = servers.launch(root, "worker", LISTEN, {})
+    with pytest.raises(SetupError, match=f"process {first.pid}"):
+        servers.launch(root, "worker", LISTEN, {})
+    assert servers.running(root) == {"worker": first}
+
+
+def test_stopping_is_prompt_and_complete(root: Path) -> None:
+    """What another command started ends at once, though that command has not yet noticed."""
+    names = ("mlflow", "prefect", "worker")
+    found = [servers.launch(root, name, LISTEN, {}) for name in names]
+    stop = "from pathlib import Path; from refit import servers; print(servers.stop(Path.cwd()))"
+    began = time.monotonic()
+    told = subprocess.check_output([sys.executable, "-c", stop], cwd=root, text=True)
+    assert time.monotonic() - began < servers.GRACE
+    assert told == "('worker', 'mlflow', 'prefect')\n"
+    assert not any(server.alive() for server in found)
+    assert servers.dead(root) == ()
+
+
+def test_a_server_that_died_is_told_from_one_that_was_stopped(root: Path) -> None:
+    """A killed process is named as dead; a new one can then be started."""
+    server = servers.launch(root, "worker", LISTEN, {})
+    assert servers.dead(root) == ()
+    psutil.Process(server.pid).kill()
+    while server.alive():
+        time.sleep(0.01)
+    assert servers.dead(root) == ("worker",)
+    assert servers.launch(root, "worker", LISTEN, {}).pid != server.pid
+
+
+def test_a_server_that_cannot_start_is_said(root: Path) -> None:
+    """The error has the log's last lines, and nobody else's answer is taken for the server's."""
+    with closing(socket.socket()) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        ended = subprocess.Popen(["true"])
+        created = psutil.Process(ended.pid).create_time()
+        ended.wait()
+        log = root / ".refit/logs/prefect.log"
+        log.parent.mkdir(parents=True)
+        log.write_text("one\naddress already in use\n")
+        port = stranger.getsockname()[1]
+        server = servers.Server(name="prefect", pid=ended.pid, created=created, port=port)
+        with pytest.raises(SetupError, match="address already in use"):
+            servers.wait(root, server)

@@ -1,0 +1,125 @@
+"""The same weights on every processor: a tiny training whose bytes are known.
+
+The digest was taken on an AMD EPYC with AVX-512 and is the same under emulated Intel Haswell and
+AMD EPYC-Milan (QEMU 7.2), where the last test repeats it. It changes with torch, NumPy, the network
+or the training loop; `python tests/test_processors.py` prints the new one.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+KNOWN = "7aa13080f198869658a001b411e48d9ead10fffa369ddfb6026da47b54de39aa"
+QEMU = shutil.which("qemu-x86_64")
+HOSTILE = {"OMP_NUM_THREADS": "4", "OPENBLAS_CORETYPE": "Zen", "MKL_CBWR": "AVX2"}
+OPENBLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS")
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "AMD64"}, reason="the promise is for x86-64"
+)
+
+
+def main() -> None:
+    """Train three tiny networks, one for each task, and print the digest of their weights."""
+    from refit import determinism
+
+    determinism.apply()
+    sys.stdout, shown = sys.stderr, sys.stdout
+    digest = hashlib.sha256()
+    for task, outputs, batch, width in (
+        ("binary", 1, 1024, 192),  # the blocks of the real network
+        ("multiclass", 3, 96, 24),
+        ("regression", 1, 90, 23),  # nothing is a multiple of a vector's length
+    ):
+        digest.update(train(task, outputs, batch, width))
+    print(digest.hexdigest(), file=shown)
+
+
+def train(task: str, outputs: int, batch: int, width: int) -> bytes:
+    """The weights after two epochs of two steps on made-up rows."""
+    import torch
+
+    from refit import determinism
+    from refit.prepared import Arrays
+    from refit.train import TrainParams, configure, fit
+
+    determinism.seed_everything(1)
+    generator = torch.Generator().manual_seed(2)
+    numeric = torch.rand(2 * batch + 7, 45, generator=generator) * 8 - 4
+    numeric[numeric > 3.5] = float("nan")
+    codes = torch.randint(0, 12, (2 * batch + 7, 6), generator=generator, dtype=torch.int32)
+    value = numeric[:, 0].nan_to_num() + codes[:, 0]
+    target = {
+        "binary": (value > 6).float(),
+        "multiclass": (value > 4).long() + (value > 8).long(),
+        "regression": value * 10,
+    }[task]
+    rows = Arrays(numeric=numeric.numpy(), categorical=codes.numpy(), target=target.numpy())
+    settings = TrainParams(
+        seed=1,
+        epochs=2,
+        patience=2,
+        batch_size=batch,
+        learning_rate=0.002,
+        warmup_share=0.1,
+        weight_decay=0.1,
+        clip_norm=1.0,
+        hidden_width=width,
+        hidden_layers=2,
+        embedding_width=8,
+        bins=8,
+        dropout=0.25,
+    )
+    config = configure(rows, task, (12,) * 6, outputs, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        trained = fit(
+            rows,
+            rows,
+            task=task,
+            config=config,
+            settings=settings,
+            checkpoints=Path(folder),
+            log=lambda *_: None,
+        )
+    state = trained.network.state_dict()
+    return b"".join(state[name].numpy().tobytes() for name in sorted(state))
+
+
+def trained_with(*emulator: str, **environment: str) -> str:
+    """The digest from a fresh process; the emulator's own warnings go to stderr."""
+    plain = {k: v for k, v in os.environ.items() if k not in OPENBLAS}
+    done = subprocess.run(
+        [*emulator, sys.executable, __file__],
+        env=plain | environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_weights_are_the_known_ones() -> None:
+    """Any processor trains these very bytes, whatever the shell's environment says."""
+    assert trained_with() == KNOWN
+    assert trained_with(**HOSTILE) == KNOWN
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(QEMU is None, reason="needs qemu-x86_64 (Debian: qemu-user)")
+@pytest.mark.parametrize("processor", ["Haswell", "EPYC-Milan"])
+def test_emulated_processors_train_the_same(processor: str) -> None:
+    """An Intel and an AMD processor without AVX-512 train the known bytes."""
+    assert trained_with(str(QEMU), "-cpu", processor) == KNOWN
+
+
+if __name__ == "__main__":
+    main()
