@@ -1,31 +1,25 @@
 """DVC's door: `python -m refit STAGE`, the command of every stage in dvc.yaml.
 
-The stage is imported by name so that the import graph ties each stage to its own code alone. Its
-process ends when the one that started it ends; otherwise killing `dvc repro` or a flow would leave
-the stage running, and its output would appear later, beneath the next run. (Linux only: elsewhere a
-stage outlives its parent.)
+The stage is imported by name so that the import graph ties each stage to its own code alone.
 """
 
-import ctypes
 import importlib
-import os
 import pkgutil
-import signal
 import sys
 from types import ModuleType
 
 from refit import determinism
 from refit.errors import RefitError, SetupError
+from refit.parent import die_with_parent
 
-PR_SET_PDEATHSIG = 1
 INTERRUPTED = 130
 """What a shell reports of a program that was ended by Ctrl-C."""
 
 
 def main(arguments: list[str]) -> int:
     """Run one stage in this process; a user's fault is one paragraph on stderr and status 1."""
-    die_with_parent()
     try:
+        die_with_parent()
         determinism.apply()
         _stage(arguments).main()
     except RefitError as error:
@@ -47,16 +41,6 @@ def _stage(arguments: list[str]) -> ModuleType:
             do="leave this to `dvc repro` or `refit run`, which name the stages of dvc.yaml",
         )
     return importlib.import_module(f"refit.stages.{arguments[0]}")
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies; leave at once if it has."""
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from refit import metrics
 from refit.dataset import Roles
 from refit.params import param
 
+FEWEST_BLOCKS = 10
+"""A slice in fewer blocks is flagged as small: its intervals are too narrow to trust."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateParams:
@@ -150,7 +153,8 @@ def slices(
                     "value": value,
                     "rows": int(chosen.sum()),
                     "blocks": int(dense.max()) + 1,
-                    "small": int(chosen.sum()) < settings.smallest_slice,
+                    "small": int(chosen.sum()) < settings.smallest_slice
+                    or int(dense.max()) + 1 < FEWEST_BLOCKS,
                     "metrics": judge(roles, inside, dense, settings)["network"],
                 }
             )

@@ -42,8 +42,7 @@ def mend(root: Path) -> list[str]:
     if wrong:
         document = _yaml().load((root / "dvc.yaml").read_text(encoding="utf-8"))
         for stage, given, wanted in _compare(root):
-            deps = document["stages"][stage]["deps"]
-            deps[:] = [path for path in deps if path not in given] + list(wanted)
+            _change(document["stages"][stage].setdefault("deps", []), given, wanted)
         with (root / "dvc.yaml").open("w", encoding="utf-8") as handle:
             _yaml().dump(document, handle)
     return wrong
@@ -57,12 +56,28 @@ def _compare(root: Path) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
     for stage, definition in (document.get("stages") or {}).items():
         if COMMAND not in str(definition.get("cmd", "")):
             continue
-        given = [
-            path
-            for path in definition.get("deps", [])
-            if str(path).startswith(f"{SOURCE}/") or path == CONSTRAINTS
-        ]
+        given = [path for path in definition.get("deps", []) if _is_code(str(path))]
         yield stage, given, _closure(graph, root, stage, dataset)
+
+
+def _change(deps: Any, given: list[str], wanted: tuple[str, ...]) -> None:
+    """Take out and put in single entries: the comments at all the others stay where they are."""
+    for path in given:
+        if path not in wanted:
+            deps.remove(path)
+    for path in wanted:
+        if path not in given:
+            later = [n for n, old in enumerate(deps) if _is_code(old) and _rank(old) > _rank(path)]
+            deps.insert(later[0] if later else len(deps), path)
+
+
+def _is_code(path: str) -> bool:
+    return path.startswith(f"{SOURCE}/") or path == CONSTRAINTS
+
+
+def _rank(path: str) -> tuple[bool, str]:
+    """Code in alphabetical order, the constraints last."""
+    return path == CONSTRAINTS, path
 
 
 def _faults(given: list[str], wanted: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -113,7 +128,7 @@ def _graph(dataset: str) -> grimp.ImportGraph:
         return grimp.build_graph(
             "refit", dataset, cache_dir=None, exclude_type_checking_imports=True
         )
-    except grimp.exceptions.GrimpException as error:
+    except (grimp.exceptions.GrimpException, ImportError, ValueError) as error:
         raise ConfigError(
             f"the package {dataset} cannot be read",
             where="params.yaml, `dataset`",

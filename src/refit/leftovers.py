@@ -39,9 +39,10 @@ def clear_rwlock(path: Path) -> bool:
 
 
 def _holders(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for infos in content["read"].values():
+    # DVC leaves a key out when it has emptied it.
+    for infos in content.get("read", {}).values():
         yield from infos
-    yield from content["write"].values()
+    yield from content.get("write", {}).values()
 
 
 def _alive(holder: dict[str, Any], written: float) -> bool:

@@ -1,22 +1,21 @@
 """DVC's stages, run from Python exactly as `dvc repro` runs them: one cache behind two doors.
 
 This is the only module that imports DVC. Of its API, which is only more or less stable, it uses
-Repo, reproduce(single_item), status, add and index.graph, and two internals that tests hold: the
-keyword arguments of the process that runs a stage (to read its output), and the names of the
-loggers that tell a run from a restore. One flock of the project's own lets one run at a time
-through; against a `dvc repro` at work in the same folder, DVC's own locks are waited for.
+Repo, reproduce(single_item, force, run_env), status, add, index.graph, fs and its locks, and three
+internals that tests hold: the keyword arguments of the process that runs a stage (to read its
+output), the names of the loggers that tell a run from a restore, and the switches of its progress
+bars. One flock of the project's own lets one run at a time through; against a `dvc repro` at work
+in the same folder, DVC's own locks are waited for.
 """
 
 import contextlib
 import logging
 import os
-import signal
+import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,30 +25,21 @@ import psutil
 from refit import leftovers
 from refit.errors import PipelineError
 from refit.lock import POLL, only_one
+from refit.parent import PARENT
+from refit.stagelog import Log, OnOutput, Outcome, Output, causes, failure, interrupted
+from refit.stagelog import changes as readable
 
 LOCK = Path(".dvc/tmp/refit.lock")
 RWLOCK = Path(".dvc/tmp/rwlock")
+ASIDE = Path(".dvc/tmp/refit.part")
 WAIT = 600.0
 """Seconds to wait for another run in the same folder."""
-TAIL = 20
-"""Lines of a failed stage's output that its error repeats."""
+GRACE = 5.0
+"""Seconds to read on after a stage's end, when a process that it left behind holds its output."""
+LIVE = {"PYTHONUNBUFFERED": "1"}
+"""Lets a stage's `print` through at once, as on a terminal; its result does not depend on it."""
 
-ENDED_BY_CTRL_C = ("exited with 130", f"exited with {-signal.SIGINT}")
 NEVER_RAN = "never ran here"
-NOT_CACHED = "not in cache"
-
-OnOutput = Callable[[str], None]
-
-
-class Outcome(StrEnum):
-    """What became of a stage."""
-
-    CACHED = "Cached"
-    """Nothing had changed."""
-    RESTORED = "Restored"
-    """DVC had the result of these very inputs and put it back."""
-    COMPLETED = "Completed"
-    """It ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +63,16 @@ def open_pipeline(root: Path, *, wait: float = WAIT) -> Iterator["Pipeline"]:
     Raises:
         PipelineError: no Git or DVC repository, or another run lasts longer than `wait`.
     """
+    root = root.resolve()
     _require_repositories(root)
-    with only_one(root / LOCK, wait):
-        leftovers.clear_rwlock(root / RWLOCK)
-        with contextlib.chdir(root):
-            yield Pipeline(_open_repo(root), wait)
+    with (
+        only_one(root / LOCK, wait),
+        contextlib.chdir(root),
+        contextlib.closing(_open_repo(root)) as repo,
+    ):
+        pipeline = Pipeline(repo, wait)
+        pipeline.sweep()
+        yield pipeline
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ class Pipeline:
 
     repo: Any
     wait: float
-    _log: "_Log" = field(default_factory=lambda: _listen())  # noqa: PLW0108 - defined below
+    _log: Log = field(default_factory=lambda: _listen())  # noqa: PLW0108 - defined below
 
     def stages(self) -> tuple[str, ...]:
         """The stages' names in the order in which `dvc repro` would take them."""
@@ -94,13 +89,7 @@ class Pipeline:
 
     def changes(self) -> dict[str, tuple[str, ...]]:
         """What has changed since each stage last ran; empty when nothing needs to run."""
-        with self._dvc_errors("the pipeline's state cannot be read"):
-            status = self._patiently(self.repo.status)
-        fresh = {node.addressing for node in self._order() if not _has_run(node)}
-        return {
-            name: (NEVER_RAN,) if name in fresh else tuple(_readable(entries))
-            for name, entries in status.items()
-        }
+        return self._changes(None, None)
 
     def run(self, stage: str, *, on_output: OnOutput, force: bool = False) -> StageResult:
         """Bring one stage up to date; the stages before it must be.
@@ -114,21 +103,24 @@ class Pipeline:
             PipelineError: the stage failed; the error ends in what the stage said.
         """
         started = time.monotonic()
-        self._bring_sources()
-        reason = "; ".join(self.changes().get(stage, ()))
-        tail: deque[str] = deque(maxlen=TAIL)
-
-        def keep(line: str) -> None:
-            tail.append(line)
-            on_output(line)
-
+        reason = "; ".join(self._bring_sources(stage).get(stage, ()))
+        output = Output(on_output)
+        environment = {**LIVE, PARENT: str(os.getpid())}
         try:
-            with self._log.watch() as seen, _output_to(keep):
-                self._patiently(lambda: self.repo.reproduce(stage, single_item=True, force=force))
+            with self._log.watch(output.tell) as seen, _output_to(output):
+                self._patiently(
+                    lambda: self.repo.reproduce(
+                        stage, single_item=True, force=force, run_env=environment
+                    )
+                )
         except _dvc_exception() as error:
-            if _interrupted(error):
+            if interrupted(error):
                 raise KeyboardInterrupt from error
-            raise PipelineError(*_failure(stage, error, tail)) from error
+            of_command = isinstance(error.__cause__, _command_failed())
+            said = failure(error, output.tail, of_command=of_command)
+            raise PipelineError(f"stage {stage} failed: {said}") from error
+        if output.fault is not None:
+            raise output.fault
         return StageResult(
             stage=stage,
             outcome=seen.outcome(),
@@ -144,30 +136,79 @@ class Pipeline:
             self._patiently(lambda: self.repo.add(str(path)))
         return pointer.read_bytes() != before
 
+    def sweep(self) -> None:
+        """Clear what a killed run left, under the guard under which DVC edits that file itself.
+
+        Without the guard, a living DVC process that is just writing looks like a cut-off file.
+        """
+        from dvc.rwlock import RWLOCK_LOCK
+
+        def clear() -> None:
+            with self._lock(RWLOCK.with_name(RWLOCK_LOCK)):
+                leftovers.clear_rwlock(RWLOCK)
+
+        if RWLOCK.exists():
+            self._patiently(clear)
+
     def _order(self) -> list[Any]:
         import networkx as nx
 
-        with self._dvc_errors("dvc.yaml cannot be read"):
+        with self._dvc_errors("the pipeline's definition cannot be read"):
             return list(nx.dfs_postorder_nodes(self.repo.index.graph))
 
-    def _bring_sources(self) -> None:
-        """Note changed tracked data (.dvc files) as `dvc repro` does before its stages."""
-        changed = self.changes()
-        for node in self._order():
-            if node.is_data_source and node.addressing in changed:
-                with self._dvc_errors(
-                    f"tracked data has changed and cannot be noted: {node.addressing}"
-                ):
-                    reproduce = partial(self.repo.reproduce, node.addressing, single_item=True)
+    def _changes(
+        self, targets: list[str] | None, nodes: list[Any] | None
+    ) -> dict[str, tuple[str, ...]]:
+        """What has changed in the targets (None: in all), in the order of execution.
+
+        Without `nodes` the order is asked for last: DVC forgets its index whenever it locks.
+        """
+        with self._dvc_errors("the pipeline's state cannot be read"):
+            status = self._patiently(lambda: self.repo.status(targets=targets))
+        return {
+            node.addressing: tuple(readable(status[node.addressing]))
+            if _has_run(node)
+            else (NEVER_RAN,)
+            for node in nodes or self._order()
+            if node.addressing in status
+        }
+
+    def _bring_sources(self, stage: str) -> dict[str, tuple[str, ...]]:
+        """Note changed tracked data (.dvc files) as `dvc repro` does before its stages.
+
+        Returns:
+            What has changed in them and in the stage; one question, for each costs a tenth second.
+        """
+        nodes = self._order()
+        sources = [node.addressing for node in nodes if node.is_data_source]
+        changed = self._changes([*sources, stage], nodes)
+        for source in sources:
+            if source in changed:
+                with self._dvc_errors(f"tracked data has changed and cannot be noted: {source}"):
+                    reproduce = partial(self.repo.reproduce, source, single_item=True)
                     self._patiently(reproduce)
+        return changed
+
+    def _lock(self, path: Path) -> Any:
+        """A lock of DVC's own kind, which gives up after three seconds."""
+        from dvc.lock import make_lock
+
+        hardlink = self.repo.config["core"].get("hardlink_lock", False)
+        return make_lock(str(path), tmp_dir=self.repo.tmp_dir, hardlink_lock=hardlink)
 
     def _patiently(self, call: Callable[[], Any]) -> Any:
-        """Call DVC; while another process holds its locks, wait and call again."""
+        """Call DVC; while another process holds its locks, wait and call again.
+
+        The repository's lock is tried first: Repo would wait for it without end, as it must when a
+        stage has just run and its result is to be noted.
+        """
         from dvc.lock import LockError
 
         deadline = time.monotonic() + self.wait
         while True:
             try:
+                with self._lock(Path(self.repo.lock.lockfile)):
+                    pass
                 return call()
             except LockError as error:
                 busy: Exception = error
@@ -178,7 +219,7 @@ class Pipeline:
             if time.monotonic() >= deadline:
                 raise PipelineError(
                     "another DVC process is at work in this folder",
-                    got=str(busy).splitlines()[0],
+                    got=" ".join(str(busy).split("\n\n")[0].split()),
                     do="wait for it to end, then run this again",
                 ) from busy
             time.sleep(POLL)
@@ -187,66 +228,67 @@ class Pipeline:
     def _dvc_errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except _dvc_exception() as error:
+        except (_dvc_exception(), OSError) as error:
+            got = causes(error)
+            named = re.search(r"[\w./-]+\.(?:yaml|lock|dvc)\b", got)
+            file = named[0].removeprefix("./") if named else "dvc.yaml"
             raise PipelineError(
                 what,
-                got=_causes(error),
-                do="mend what it names; `git checkout dvc.yaml dvc.lock` restores the last commit",
+                got=got,
+                do=f"mend what it names; `git checkout {file}` restores the last commit's",
             ) from error
-
-
-class _Log(logging.Handler):
-    """Listens to DVC's loggers, which alone say whether a stage ran or was restored."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.names: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.names.add(record.name.removeprefix("dvc.stage."))
-
-    @contextlib.contextmanager
-    def watch(self) -> Iterator["_Log"]:
-        self.names.clear()
-        yield self
-
-    def outcome(self) -> Outcome:
-        """`run` is logged by a stage that runs, `cache` by one that is restored."""
-        if "run" in self.names:
-            return Outcome.COMPLETED
-        return Outcome.RESTORED if "cache" in self.names else Outcome.CACHED
 
 
 def _open_repo(root: Path) -> Any:
     os.environ["DVC_NO_ANALYTICS"] = "1"
     from dvc.repo import Repo
 
-    _quieten()
     try:
-        return Repo(str(root), _wait_for_lock=True)
+        repo = Repo(str(root), _wait_for_lock=True)
     except _dvc_exception() as error:
         raise PipelineError(
             "the DVC repository cannot be opened",
             where=str(root),
-            got=_causes(error),
+            got=causes(error),
             do="mend what it names, or run `dvc doctor`",
         ) from error
+    _write_whole(repo, root / ASIDE)
+    return repo
 
 
-def _quieten() -> None:
-    """DVC sets up handlers that print; this program does its own printing."""
-    for handler in list(logging.getLogger("dvc").handlers):
-        logging.getLogger("dvc").removeHandler(handler)
+def _write_whole(repo: Any, aside: Path) -> None:
+    """Have DVC put dvc.lock and its rwlock in place at once: a kill leaves the old or the new one.
+
+    DVC writes over them, and a file that was cut short stops both doors.
+    """
+    plain = repo.fs.open
+
+    @contextlib.contextmanager
+    def whole(path: str, mode: str, options: dict[str, Any]) -> Iterator[Any]:
+        with plain(str(aside), mode, **options) as handle:
+            yield handle
+        aside.replace(path)
+
+    def open_file(path: str, mode: str = "r", **options: Any) -> Any:
+        return whole(path, mode, options) if "w" in mode else plain(path, mode, **options)
+
+    repo.fs.open = open_file
 
 
-def _listen() -> _Log:
-    log = _Log()
-    stages = logging.getLogger("dvc.stage")
-    for old in [handler for handler in stages.handlers if isinstance(handler, _Log)]:
-        stages.removeHandler(old)
-    stages.addHandler(log)
-    stages.setLevel(logging.INFO)
-    stages.propagate = False
+def _listen() -> Log:
+    """Hear DVC's loggers, which set up handlers that print, and still its bars and spinners."""
+    from dvc.ui import ui
+
+    log = Log()
+    for name in ("dvc", "dvc_data", "dvc_objects"):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+        logger.addHandler(log)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)
+    ui.error_console.quiet = True
     return log
 
 
@@ -256,8 +298,14 @@ def _dvc_exception() -> type[Exception]:
     return DvcException  # type: ignore[no-any-return]
 
 
+def _command_failed() -> type[Exception]:
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    return StageCmdFailedError  # type: ignore[no-any-return]
+
+
 @contextlib.contextmanager
-def _output_to(on_output: OnOutput) -> Iterator[None]:
+def _output_to(output: Output) -> Iterator[None]:
     """Read what the stage's process prints (stdout and stderr) line by line while it runs."""
     from dvc.stage import run
 
@@ -267,7 +315,7 @@ def _output_to(on_output: OnOutput) -> Iterator[None]:
     def prepare(*arguments: Any, **options: Any) -> dict[str, Any]:
         return {**original(*arguments, **options), "stdout": writing, "stderr": writing}
 
-    reader = threading.Thread(target=_forward, args=(reading, on_output), daemon=True)
+    reader = threading.Thread(target=_forward, args=(reading, output), daemon=True)
     reader.start()
     run.prepare_kwargs = prepare
     started = time.time()
@@ -280,7 +328,8 @@ def _output_to(on_output: OnOutput) -> Iterator[None]:
     finally:
         run.prepare_kwargs = original
         os.close(writing)
-        reader.join()
+        reader.join(GRACE)
+        output.over = True
 
 
 def _end_children(*, since: float) -> None:
@@ -290,19 +339,10 @@ def _end_children(*, since: float) -> None:
                 child.terminate()
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether the stage was ended by Ctrl-C, which DVC itself ignores while a stage works."""
-    while error is not None:
-        if str(error).endswith(ENDED_BY_CTRL_C):
-            return True
-        error = error.__cause__
-    return False
-
-
-def _forward(descriptor: int, on_output: OnOutput) -> None:
+def _forward(descriptor: int, output: Output) -> None:
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            on_output(line.rstrip("\n"))
+            output(line.rstrip("\n"))
 
 
 def _require_repositories(root: Path) -> None:
@@ -319,42 +359,3 @@ def _require_repositories(root: Path) -> None:
 
 def _has_run(node: Any) -> bool:
     return node.is_data_source or any(out.hash_info for out in node.outs)
-
-
-def _readable(entries: list[Any]) -> Iterator[str]:
-    """DVC's status of one stage as short phrases: `modified src/refit/model.py`."""
-    for entry in entries:
-        if not isinstance(entry, dict):
-            yield str(entry)
-            continue
-        for kind, paths in entry.items():
-            noun = "output " if kind == "changed outs" else ""
-            for path, state in paths.items():
-                if isinstance(state, dict):
-                    yield from (f"{change} {path}: {key}" for key, change in state.items())
-                else:
-                    yield (
-                        f"{noun}{path} {state}" if state == NOT_CACHED else f"{state} {noun}{path}"
-                    )
-
-
-def _failure(stage: str, error: Exception, tail: deque[str]) -> tuple[str]:
-    """The stage's own last words where it spoke as Refit does, else its last lines, or DVC's."""
-    from dvc.stage.exceptions import StageCmdFailedError
-
-    own = [line.removeprefix("refit: ") for line in tail if line.startswith("refit: ")]
-    if own:
-        said = own[-1]
-    elif tail and isinstance(error.__cause__, StageCmdFailedError):
-        said = "\n".join(tail)
-    else:
-        said = _causes(error)
-    return (f"stage {stage} failed: {said}",)
-
-
-def _causes(error: BaseException | None) -> str:
-    texts = []
-    while error is not None:
-        texts.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        error = error.__cause__
-    return "; ".join(dict.fromkeys(texts))

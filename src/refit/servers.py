@@ -201,8 +201,8 @@ def wait(root: Path, server: Server) -> None:
     """Wait until the server answers; raise SetupError when it ends or takes too long."""
     health = _kinds(root)[server.name].health
     deadline = time.monotonic() + PATIENCE
-    # Alive first: where ours could not bind, whoever has the port may answer in its place.
-    while not (server.alive() and _answers(server.port, health)):
+    # Another program may have taken the port since it was chosen, and answer in our server's place.
+    while not (_listens(server) and _answers(server.port, health)):
         if not server.alive() or time.monotonic() > deadline:
             log = root / STATE / "logs" / f"{server.name}.log"
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -213,6 +213,21 @@ def wait(root: Path, server: Server) -> None:
                 do=f"read {log}, or work without it (`refit run --no-server`)",
             )
         time.sleep(0.2)
+
+
+def _listens(server: Server) -> bool:
+    """Whether it is the server, or a child of it, that has the port."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(server.pid)
+        family = [process, *process.children(recursive=True)] if server.alive() else []
+        ports = {
+            connection.laddr.port
+            for member in family
+            for connection in member.net_connections("tcp4")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        return server.port in ports
+    return False
 
 
 def _answers(port: int, path: str) -> bool:
@@ -261,10 +276,12 @@ def _end(server: Server) -> None:
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE
         while any(map(_lives, family)) and time.monotonic() < deadline:
-            psutil.wait_procs(family, timeout=0.1)  # takes note of the end of our own children
+            time.sleep(0.05)
         for left in filter(_lives, family):
             with suppress(psutil.Error):
                 left.kill()
+        # Those that this very process started stay zombies until it takes note of their end.
+        psutil.wait_procs(family, timeout=0.1)
 
 
 def _lives(process: psutil.Process) -> bool:

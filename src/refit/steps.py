@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refit import dataset, ingest, params, promote
-from refit.pipeline import OnOutput, Outcome, Pipeline, open_pipeline
+from refit.pipeline import Pipeline, open_pipeline
+from refit.stagelog import OnOutput, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from refit import servers
 from refit.errors import PipelineError, SetupError
@@ -15,6 +16,8 @@ from refit.project import environment
 
 POOL = "local"
 SETUP_SECONDS = 120
+
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
 def up(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None:
@@ -25,40 +28,69 @@ def up(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None
         say: prints a line.
         sweep: sets dead runs to Crashed; called with the Prefect server up.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    _refuse_a_second(root)
+    _on_stop(_interrupt)
     say("starting Prefect and MLflow (some 20 seconds the first time) ...")
     try:
-        prefect = servers.ensure(root, "prefect")
-        api = servers.prefect_environment(prefect)
-        os.environ.update(environment(root) | api)
-        _sweep(root, say, sweep)
-        _prefect(root, api, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-        _prefect(root, api, "--no-prompt", "deploy", "--all")
-        worker = ("prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "local")
-        servers.launch(root, "worker", worker, api)
-        mlflow = servers.ensure(root, "mlflow")
-        say(f"Prefect   {prefect.url}")
-        say(f"MLflow    {mlflow.url}")
-        say(
-            "start a run with `.venv/bin/prefect deployment run retrain/retrain`, or wait for the"
-            " schedule; Ctrl-C stops all"
-        )
-        while not stop.wait(1):
-            _watch(root)
+        _serve(root, say, sweep)
+    except KeyboardInterrupt:
+        say("stopping ...")
     finally:
+        _on_stop(signal.SIG_IGN)
         say(f"stopped {', '.join(servers.stop(root)) or 'nothing'}")
 
 
-def _watch(root: Path) -> None:
-    dead = {"prefect", "mlflow", "worker"} - servers.running(root).keys()
+def _serve(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None:
+    prefect = servers.ensure(root, "prefect")
+    api = servers.prefect_environment(prefect)
+    os.environ.update(environment(root) | api)
+    _sweep(root, say, sweep)
+    _prefect(root, api, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    _prefect(root, api, "--no-prompt", "deploy", "--all")
+    worker = ("prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "local")
+    servers.launch(root, "worker", worker, api)
+    mlflow = servers.ensure(root, "mlflow")
+    say(f"Prefect   {prefect.url}")
+    say(f"MLflow    {mlflow.url}")
+    say(
+        "start a run with `.venv/bin/prefect deployment run retrain/retrain`, or wait for the"
+        " schedule; Ctrl-C stops all"
+    )
+    while _watch(root):
+        time.sleep(1)
+
+
+def _refuse_a_second(root: Path) -> None:
+    """Two would share the servers, and the first to stop would stop them for both."""
+    worker = servers.running(root).get("worker")
+    if worker is not None:
+        raise SetupError(
+            "`refit up` is at work already",
+            where=str(root),
+            got=f"a worker as process {worker.pid}",
+            do="use it, or end it with Ctrl-C where it runs, or with `refit down`",
+        )
+
+
+def _on_stop(handler: Handler) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _watch(root: Path) -> bool:
+    """Whether all are up; False when `refit down` has stopped them."""
+    dead = servers.dead(root)
     if dead:
         raise SetupError(
-            f"{', '.join(sorted(dead))} ended by itself",
+            f"{', '.join(dead)} ended by itself",
             where=str(root / ".refit/logs"),
             do="read its log there, then run `refit up` again",
         )
+    return {"prefect", "mlflow", "worker"} <= servers.running(root).keys()
 
 
 def _sweep(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from flows.report import report
 from refit import servers
 from refit.errors import SetupError
-from refit.pipeline import Outcome
+from refit.stagelog import Outcome
 from refit.steps import StepResult, steps
 
 STAGES = """\

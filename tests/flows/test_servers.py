@@ -5,10 +5,12 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -94,18 +96,27 @@ def test_a_server_that_died_is_told_from_one_that_was_stopped(root: Path) -> Non
     assert servers.launch(root, "worker", LISTEN, {}).pid != server.pid
 
 
+def test_nobody_else_is_taken_for_the_server(root: Path) -> None:
+    """While another program has the port, a living process of ours is not well; then it is said."""
+    (root / "api").mkdir()
+    (root / "api/health").write_text("well")
+    other = servers.launch(root, "mlflow", LISTEN, {})
+    ours = servers.launch(root, "worker", LISTEN, {})
+    ports: list[int] = []
+    while not ports:
+        found = psutil.Process(other.pid).net_connections("tcp4")
+        ports = [connection.laddr.port for connection in found]
+    log = root / ".refit/logs/prefect.log"
+    log.write_text("address already in use\n")
+    theirs = replace(ours, name="prefect", port=ports[0])
+    threading.Timer(1, psutil.Process(ours.pid).kill).start()
+    with pytest.raises(SetupError, match="address already in use"):
+        servers.wait(root, theirs)
+    servers.wait(root, replace(other, name="prefect", port=ports[0]))
+
+
 def test_a_server_that_cannot_start_is_said(root: Path) -> None:
-    """The error has the log's last lines, and nobody else's answer is taken for the server's."""
-    with closing(socket.socket()) as stranger:
-        stranger.bind(("127.0.0.1", 0))
-        stranger.listen()
-        ended = subprocess.Popen(["true"])
-        created = psutil.Process(ended.pid).create_time()
-        ended.wait()
-        log = root / ".refit/logs/prefect.log"
-        log.parent.mkdir(parents=True)
-        log.write_text("one\naddress already in use\n")
-        port = stranger.getsockname()[1]
-        server = servers.Server(name="prefect", pid=ended.pid, created=created, port=port)
-        with pytest.raises(SetupError, match="address already in use"):
-            servers.wait(root, server)
+    """The error has the last lines of the log."""
+    server = servers.launch(root, "prefect", ("no_such_program",), {})
+    with pytest.raises(SetupError, match="No module named no_such_program"):
+        servers.wait(root, server)

@@ -1,0 +1,165 @@
+"""dvc.yaml names the code that its stages import: the committed file, and any that is mended."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from refit import imports
+from refit.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIFT = "      - src/refit/drift.py\n"
+BUNDLE = "      - src/refit/bundle.py\n"
+LACKS = "stage validate: src/refit/drift.py is imported but not named under `deps`"
+MODULE = "src/refit/stages/validate.py"
+EXTRA = "stage validate: src/refit/bundle.py is named under `deps` but not imported"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what the check reads; the graph itself is that of the installed packages."""
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def change(project: Path, old: str, new: str) -> None:
+    path = project / "dvc.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_the_committed_file_is_right() -> None:
+    """dvc.yaml as it stands names exactly what each stage imports."""
+    assert imports.check(ROOT) == []
+
+
+def test_a_right_file_is_not_written(project: Path) -> None:
+    """Mending what is right says nothing and leaves the file alone."""
+    path = project / "dvc.yaml"
+    path.chmod(0o444)
+    before = path.stat()
+    assert imports.mend(project) == []
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert path.read_text() == (ROOT / "dvc.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (DRIFT, "", [LACKS]),
+        (DRIFT, DRIFT + BUNDLE, [EXTRA]),
+        (DRIFT, BUNDLE, [LACKS, EXTRA]),
+        (
+            "      - constraints.txt\n",
+            "",
+            ["stage validate: constraints.txt is imported but not named under `deps`"],
+        ),
+        (
+            "      - src/flights/tables.py\n",
+            "",
+            ["stage validate: src/flights/tables.py is imported but not named under `deps`"],
+        ),
+        (
+            "      - src/refit/stages/validate.py\n",
+            "      - src/refit/stages/gone.py\n",
+            [
+                f"stage validate: {MODULE} is imported but not named under `deps`",
+                "stage validate: src/refit/stages/gone.py is named under `deps` but not imported",
+            ],
+        ),
+    ],
+    ids=["removed", "added", "exchanged", "constraints", "dataset", "renamed"],
+)
+def test_a_wrong_dependency_is_named_and_mended(
+    project: Path, old: str, new: str, said: list[str]
+) -> None:
+    """Each fault is one sentence, and mending gives back the committed file to the byte."""
+    change(project, old, new)
+    assert imports.check(project) == said
+    assert imports.mend(project) == said
+    assert (project / "dvc.yaml").read_text() == (ROOT / "dvc.yaml").read_text()
+    assert imports.check(project) == imports.mend(project) == []
+
+
+def test_every_stage_is_looked_at(project: Path) -> None:
+    """A fault in each of two stages is named with its stage."""
+    change(project, DRIFT, "")
+    change(project, "      - src/refit/train.py\n", "")
+    assert imports.check(project) == [
+        LACKS,
+        "stage train: src/refit/train.py is imported but not named under `deps`",
+    ]
+
+
+def test_mending_keeps_comments_and_data(project: Path) -> None:
+    """Comments above and between stages stay, and so do data dependencies in their order."""
+    change(project, "  train:\n", "  # The long one.\n  train:\n")
+    change(project, "      - data/model\n      - data/baseline\n", "      - data/baseline\n")
+    change(project, "      - data/baseline\n", "      - data/baseline\n      - data/model\n")
+    change(project, "    params:\n", "    params:  # read once\n")
+    right = (project / "dvc.yaml").read_text()
+    change(project, DRIFT, BUNDLE)
+    imports.mend(project)
+    assert (project / "dvc.yaml").read_text() == right
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("      - data/raw\n", "      - data/raw  # what arrived\n"),
+        ("      - data/raw\n", "      # what arrived\n      - data/raw\n"),
+        ("      - src/refit/files.py\n", "      - src/refit/files.py  # atomic writes\n"),
+        (
+            "      - constraints.txt\n    params:",
+            "      - constraints.txt\n    # read\n    params:",
+        ),
+    ],
+    ids=["at data", "above data", "at code", "after the list"],
+)
+def test_mending_keeps_comments_in_the_list(project: Path, old: str, new: str) -> None:
+    """Comments among the dependencies stay where they are."""
+    change(project, old, new)
+    right = (project / "dvc.yaml").read_text()
+    change(project, DRIFT, "")
+    imports.mend(project)
+    assert (project / "dvc.yaml").read_text() == right
+
+
+def test_other_commands_are_left_alone(project: Path) -> None:
+    """A stage that is not Refit's may depend on whatever it likes."""
+    change(project, "stages:\n", "stages:\n  own:\n    cmd: make\n    deps: [src/refit/cli.py]\n")
+    before = (project / "dvc.yaml").read_text()
+    assert imports.check(project) == imports.mend(project) == []
+    assert (project / "dvc.yaml").read_text() == before
+
+
+def test_a_stage_without_a_module_is_named(project: Path) -> None:
+    """A stage of Refit's that has no module says where one is expected; nothing is written."""
+    change(project, "  validate:\n", "  inspect:\n")
+    before = (project / "dvc.yaml").read_text()
+    for ask in (imports.check, imports.mend):
+        with pytest.raises(ConfigError, match=r"stage inspect has no .*src/refit/stages/inspect"):
+            ask(project)
+    assert (project / "dvc.yaml").read_text() == before
+
+
+def test_an_unknown_dataset_is_named(project: Path) -> None:
+    """A dataset that is no package is said with the place that names it."""
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("dataset: flights", "dataset: no_such_rows"))
+    with pytest.raises(ConfigError, match=r"params\.yaml.*no_such_rows"):
+        imports.check(project)
+
+
+def test_a_stage_without_dependencies_is_mended(project: Path) -> None:
+    """A new stage with no `deps` yet gets them."""
+    text = (project / "dvc.yaml").read_text()
+    begin = text.index("    deps:\n")
+    end = text.index("    params:\n", begin)
+    (project / "dvc.yaml").write_text(text[:begin] + text[end:])
+    imports.mend(project)
+    assert imports.check(project) == []

@@ -1,0 +1,190 @@
+"""Kill -9 in the middle of a stage: the stage dies as well, and the next run just works."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+WORK = """\
+import os, pathlib, time
+from refit.parent import die_with_parent
+{before}
+die_with_parent()
+def mark(name):
+    pathlib.Path(name).touch()
+    time.sleep({pause})
+pathlib.Path("pid").write_text(str(os.getpid()))
+mark("begun")
+text = pathlib.Path("first.out").read_text()
+with open("second.out", "w") as out:
+    out.write(text)
+    out.flush()
+    mark("half")
+    out.write(text)
+mark("whole")
+pathlib.Path("late").touch()
+with open("ran", "a") as ran:
+    ran.write("second ")
+"""
+STAGES = """\
+stages:
+  first:
+    cmd: echo first >> ran; cat data/rows/*.csv params.yaml > first.out
+    deps: [data/rows]
+    params: [a]
+    outs: [first.out]
+  second:
+    cmd: exec .venv/bin/python -c "$(cat work.py)"
+    deps: [first.out]
+    outs: [second.out]
+"""
+PAUSE = 1.0
+
+
+def define(repository: Any, *, pause: float, before: str = "") -> None:
+    """The same stages and the same lock, whatever the pause: work.py is no dependency."""
+    repository.define(STAGES)
+    repository.write("work.py", WORK.format(pause=pause, before=before))
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[bytes]:
+    """The dvc.lock that the first undisturbed run left."""
+    return []
+
+
+def expected(make_repository: Callable[[str], Any], undisturbed: list[bytes]) -> bytes:
+    if not undisturbed:
+        repository = make_repository("undisturbed")
+        define(repository, pause=0)
+        repository.run()
+        undisturbed.append(repository.lock())
+    return undisturbed[0]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("killed", "moment", "door"),
+    [
+        ("refit", "begun", "refit"),
+        ("refit", "begun", "dvc"),
+        ("refit", "half", "refit"),
+        ("refit", "half", "dvc"),
+        ("refit", "whole", "refit"),
+        ("refit", "whole", "dvc"),
+        ("dvc", "half", "refit"),
+        ("dvc", "half", "dvc"),
+    ],
+)
+def test_a_kill_takes_the_stage_along_and_the_next_run_works(
+    make_repository: Callable[[str], Any],
+    undisturbed: list[bytes],
+    wait_until: Callable[[Callable[[], bool], str], None],
+    killed: str,
+    moment: str,
+    door: str,
+) -> None:
+    """Only the parent is killed; its stage goes with it, and either door finishes the work."""
+    lock = expected(make_repository, undisturbed)
+    repository = make_repository("repository")
+    define(repository, pause=PAUSE)
+    process = repository.start(killed)
+    repository.await_file(moment)
+    stage = int(repository.read("pid"))
+    assert psutil.Process(stage).ppid() == process.pid, "`exec` leaves no shell between the two"
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    wait_until(lambda: not alive(stage), "the stage outlived its parent")
+    assert not (repository.root / "late").exists()
+    assert b"second:" not in repository.lock()
+    assert repository.ran() == ["first"]
+
+    define(repository, pause=0)
+    repository.through(door)
+    assert repository.ran() == ["second"], "what had been finished is not done again"
+    assert repository.read("second.out") == "1\n2\na: 1\n" * 2
+    assert repository.lock() == lock
+    assert repository.run() == {"first": "Cached", "second": "Cached"}
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.02, 0.04])
+def test_a_kill_while_the_result_is_taken_in(
+    make_repository: Callable[[str], Any], undisturbed: list[bytes], delay: float
+) -> None:
+    """Killed just after the stage ended, the result stands in the lock or is made again."""
+    lock = expected(make_repository, undisturbed)
+    repository = make_repository("repository")
+    define(repository, pause=0)
+    process = repository.start("refit")
+    repository.await_file("late")
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    assert repository.run()["first"] == "Cached"
+    assert repository.lock() == lock
+    assert repository.run() == {"first": "Cached", "second": "Cached"}
+
+
+def test_a_kill_while_the_stage_is_still_loading(
+    repository: Any, wait_until: Callable[[Callable[[], bool], str], None]
+) -> None:
+    """A stage whose parent was killed while Python was still starting does no work either."""
+    define(repository, pause=0, before="pathlib.Path('loading').touch(); time.sleep(1)")
+    process = repository.start("refit")
+    repository.await_file("loading")
+    (stage,) = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait()
+    wait_until(lambda: not alive(stage.pid), "the stage goes on for ever")
+    assert not (repository.root / "begun").exists(), "the orphan did its work"
+
+
+def test_ctrl_c_ends_run_and_stage(
+    repository: Any, wait_until: Callable[[Callable[[], bool], str], None]
+) -> None:
+    """Ctrl-C, which a terminal sends to both, ends the run and its stage; nothing is noted."""
+    define(repository, pause=PAUSE)
+    process = repository.start("refit")
+    repository.await_file("half")
+    stage = int(repository.read("pid"))
+    for number in (stage, process.pid):
+        psutil.Process(number).send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=10)[1]
+    wait_until(lambda: not alive(stage), "the stage outlived its run")
+    assert not (repository.root / "late").exists()
+    define(repository, pause=0)
+    assert repository.run() == {"first": "Cached", "second": "Completed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["refit", "dvc"])
+@pytest.mark.parametrize("seed", range(4))
+def test_after_a_kill_at_any_moment_both_doors_work(
+    make_repository: Callable[[str], Any], undisturbed: list[bytes], killed: str, seed: int
+) -> None:
+    """Kill -9 at a random moment, start-up and locking included; the result is as if unbroken."""
+    lock = expected(make_repository, undisturbed)
+    moments = random.Random(f"{killed}{seed}")
+    repository = make_repository("repository")
+    define(repository, pause=0.1)
+    for _ in range(3):
+        process = repository.start(killed)
+        time.sleep(moments.uniform(0.3, 2.0))
+        process.kill()
+        process.wait()
+    define(repository, pause=0)
+    # A `dvc repro` that was killed while it wrote its own files needs the other door to sweep them.
+    repository.run()
+    assert repository.read("second.out") == "1\n2\na: 1\n" * 2
+    assert repository.lock() == lock
+    assert "up to date" in repository.dvc("repro").stdout

@@ -1,0 +1,152 @@
+"""What a killed process left in DVC's rwlock is swept away; what a living one wrote is kept."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refit.leftovers import clear_rwlock
+from refit.pipeline import RWLOCK
+
+STAGES = """\
+stages:
+  slow:
+    cmd: touch started; for i in $(seq 500); do [ -e go ] && break; sleep 0.02; done; touch out
+    deps: [data/rows]
+    outs: [out]
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rwlock"
+
+
+@pytest.fixture(scope="module")
+def living() -> Iterator[dict[str, Any]]:
+    """A process that lives while the tests run, as DVC would write it down."""
+    arguments = ["-c", "import time; time.sleep(120)", "repro", "train"]
+    process = subprocess.Popen([sys.executable, *arguments])
+    yield {"pid": process.pid, "cmd": "/elsewhere/bin/dvc repro train"}
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def dead() -> dict[str, Any]:
+    """A process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return {"pid": process.pid, "cmd": "dvc repro"}
+
+
+def rwlock(*, write: dict[str, Any] | None = None, read: dict[str, Any] | None = None) -> str:
+    return json.dumps({"write": write or {}, "read": read or {}})
+
+
+@pytest.mark.parametrize(
+    "text", ['{"write": {"/x": {"pid": 1, "c', "", "{", "[]", "null", '{"read": 3, "write": {}}']
+)
+def test_a_broken_file_is_swept(path: Path, text: str) -> None:
+    """A file that was cut short, or holds something else, is deleted."""
+    path.write_text(text)
+    assert clear_rwlock(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("entry", [{"pid": "x", "cmd": "dvc repro"}, {"cmd": "dvc"}, {"pid": 0}])
+def test_an_entry_without_a_process_is_swept(path: Path, entry: dict[str, Any]) -> None:
+    """An entry that names no process keeps nobody waiting."""
+    path.write_text(rwlock(write={"/x": entry}))
+    assert clear_rwlock(path)
+
+
+def test_dead_processes_are_swept(path: Path, dead: dict[str, Any]) -> None:
+    """Entries of processes that have ended go, readers and writers alike."""
+    path.write_text(rwlock(write={"/x": dead}, read={"/y": [dead, dead]}))
+    assert clear_rwlock(path)
+    assert not path.exists()
+
+
+def test_a_process_that_is_not_reaped_is_swept(path: Path) -> None:
+    """A zombie holds nothing any more, although its number is still taken."""
+    process = subprocess.Popen([sys.executable, "-c", "", "repro"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    path.write_text(rwlock(write={"/x": {"pid": process.pid, "cmd": "dvc repro"}}))
+    assert clear_rwlock(path)
+    process.communicate()
+
+
+def test_a_reused_number_is_swept(path: Path, living: dict[str, Any]) -> None:
+    """A number that now belongs to another program, or to a later process, is nobody's."""
+    path.write_text(rwlock(write={"/x": living | {"cmd": "dvc repro evaluate"}}))
+    assert clear_rwlock(path)
+    path.write_text(rwlock(write={"/x": living}))
+    os.utime(path, (1, 1))
+    assert clear_rwlock(path), "the process began long after the file was written"
+
+
+def test_a_living_process_is_kept(path: Path, living: dict[str, Any], dead: dict[str, Any]) -> None:
+    """A file in which one living process stands, reading or writing, stays as it is."""
+    for text in (
+        rwlock(write={"/x": living}),
+        rwlock(read={"/x": [living]}),
+        rwlock(write={"/x": dead}, read={"/y": [dead, living]}),
+    ):
+        path.write_text(text)
+        assert not clear_rwlock(path), text
+        assert path.read_text() == text
+
+
+def test_no_file_and_an_idle_file_are_left_alone(path: Path) -> None:
+    """There is nothing to sweep where nothing is, or where nobody stands in the file."""
+    assert not clear_rwlock(path)
+    path.write_text(rwlock())
+    assert not clear_rwlock(path)
+    assert path.exists()
+
+
+def test_dvc_itself_is_recognised_alive_and_dead(repository: Any) -> None:
+    """The file that a real `dvc repro` writes is kept while it lives and swept when killed."""
+    repository.define(STAGES)
+    path = repository.root / RWLOCK
+    process = repository.start("dvc")
+    repository.await_file("started")
+    assert f'"pid": {process.pid}' in path.read_text()
+    assert not clear_rwlock(path)
+    process.kill()
+    process.wait()
+    repository.write("go", "")
+    assert clear_rwlock(path)
+    assert repository.run() == {"slow": "Completed"}
+
+
+@pytest.mark.parametrize("door", ["refit", "dvc"])
+def test_a_run_is_not_stopped_by_leftovers(repository: Any, door: str) -> None:
+    """After a cut file or a reused number one run of ours clears the way for both doors."""
+    repository.define(STAGES.replace("deps", "params: [a]\n    deps"))
+    repository.write("go", "")
+    reused = {"pid": os.getpid(), "cmd": "dvc repro"}
+    texts = ('{"write": {', rwlock(write={str(repository.root / "out"): reused}))
+    for value, text in enumerate(texts):
+        repository.params(value)
+        repository.write(str(RWLOCK), text)
+        assert repository.run(wait=0) == {"slow": "Completed"}
+        repository.params(value + 10)
+        repository.through(door)
+
+
+@pytest.mark.parametrize("side", ["write", "read"])
+def test_a_living_process_is_kept_beside_a_missing_key(
+    path: Path, living: dict[str, Any], side: str
+) -> None:
+    """DVC leaves a key out when it has emptied it; the processes under the other one count."""
+    path.write_text(json.dumps({side: {"/x": living if side == "write" else [living]}}))
+    assert not clear_rwlock(path)

@@ -1,0 +1,98 @@
+"""DVC's own locks held by others, and its files whole at every moment."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from refit.errors import PipelineError
+from refit.pipeline import RWLOCK, open_pipeline
+
+STAGES = """\
+stages:
+  only:
+    cmd: cat data/rows/* > out
+    deps: [data/rows]
+    outs: [out]
+"""
+HOLD = """\
+import sys, time, zc.lockfile
+lock = zc.lockfile.LockFile(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
+WATCH = """\
+least = None
+print("watching", flush=True)
+while not open("stop").read():
+    size = len(open("dvc.lock").read())
+    least = size if least is None else min(least, size)
+print(least)
+"""
+
+
+@contextlib.contextmanager
+def program(repository: Any, code: str, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """A Python program at work in the repository once it has printed a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=repository.root,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_dvc_at_work_is_waited_for_no_longer_than_asked(repository: Any) -> None:
+    """While a DVC process holds the repository, a run is refused in good time, and works after."""
+    repository.define(STAGES)
+    with program(repository, HOLD, str(repository.root / ".dvc/tmp/lock")):
+        started = time.monotonic()
+        with (
+            pytest.raises(PipelineError, match="another DVC process is at work"),
+            open_pipeline(repository.root, wait=0.5) as pipeline,
+        ):
+            pipeline.changes()
+        assert time.monotonic() - started < 10, "DVC's own patience is three seconds"
+    assert repository.run() == {"only": "Completed"}
+
+
+def test_a_file_that_dvc_is_just_writing_is_not_swept(repository: Any) -> None:
+    """A cut-off rwlock is swept only under DVC's guard of it; a writer at work keeps its file."""
+    repository.define(STAGES)
+    repository.write(str(RWLOCK), '{"write": {')
+    with (
+        program(repository, HOLD, str(repository.root / ".dvc/tmp/rwlock.lock")),
+        pytest.raises(PipelineError, match="another DVC process is at work"),
+        open_pipeline(repository.root, wait=0),
+    ):
+        pass
+    assert repository.read(str(RWLOCK)) == '{"write": {'
+    assert repository.run() == {"only": "Completed"}
+
+
+def test_dvc_lock_is_whole_at_every_moment(repository: Any) -> None:
+    """A reader (or the run after a kill) sees the old dvc.lock or the new one, never a part."""
+    names = [f"data/more/{number}" for number in range(150)]
+    repository.define(STAGES.replace("data/rows]", f"{', '.join(names)}]"))
+    for name in names:
+        repository.write(name, name)
+    repository.run()
+    whole = len(repository.lock())
+    repository.write("stop", "")
+    with program(repository, WATCH) as watcher:
+        for _ in range(4):
+            repository.run(force=True)
+        repository.write("stop", "now")
+        assert watcher.communicate(timeout=30)[0] == f"{whole}\n"
+    assert not list((repository.root / ".dvc/tmp").glob("*.part"))

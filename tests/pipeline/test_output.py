@@ -1,0 +1,214 @@
+"""What a stage prints, and what becomes of one that fails."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from refit import pipeline as pipeline_module
+from refit.errors import PipelineError
+from refit.pipeline import open_pipeline
+from refit.stagelog import TAIL, Outcome
+
+# `gate NAME`: wait until the file is there; give up after ten seconds.
+GATE = "gate() { for i in $(seq 500); do [ -e $1 ] && return; sleep 0.02; done; exit 9; }"
+
+
+def stages(command: str) -> str:
+    """A stage that works, then one with the command."""
+    return f"""\
+stages:
+  before:
+    cmd: echo before >> ran; cat params.yaml > before.out
+    params: [a]
+    outs: [before.out]
+  tested:
+    cmd: {json.dumps(command)}
+    deps: [before.out]
+    outs: [out]
+"""
+
+
+def lines_of(repository: Any, command: str) -> list[str]:
+    repository.define(stages(command))
+    lines: list[str] = []
+    with open_pipeline(repository.root) as pipeline:
+        pipeline.run("before", on_output=lines.append)
+        assert pipeline.run("tested", on_output=lines.append).outcome == Outcome.COMPLETED
+    return lines
+
+
+def error_of(repository: Any, command: str) -> str:
+    repository.define(stages(command))
+    with pytest.raises(PipelineError) as caught:
+        repository.run()
+    return str(caught.value)
+
+
+def test_lines_arrive_while_the_stage_runs(repository: Any, capfd: Any) -> None:
+    """Each line of either stream is handed over in order, at once, and to nobody else."""
+    seen: list[str] = []
+
+    def on_output(line: str) -> None:
+        seen.append(line)
+        if line in {"out 1", "err 1"}:
+            repository.write(f"heard {line}".replace(" ", "."), "")
+
+    repository.define(
+        stages(
+            f"{GATE}; echo out 1; gate heard.out.1; echo err 1 >&2; gate heard.err.1;"
+            " echo out 2; echo err 2 >&2; echo > out; printf last"
+        )
+    )
+    with open_pipeline(repository.root) as pipeline:
+        pipeline.run("before", on_output=on_output)
+        pipeline.run("tested", on_output=on_output)
+        assert seen == ["out 1", "err 1", "out 2", "err 2", "last"]
+        pipeline.run("tested", on_output=on_output)
+    assert len(seen) == 5, "what is cached prints nothing"
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+def test_lines_of_a_python_stage_arrive_while_it_runs(
+    repository: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python stage that prints without flushing is heard at once, its streams in order."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    program = "import sys; print('out 1'); print('err', file=sys.stderr); print('out 2')"
+    command = f'echo > out; .venv/bin/python -c "{program}"'
+    assert lines_of(repository, command) == ["out 1", "err", "out 2"]
+
+
+def test_much_and_strange_output_comes_through(repository: Any) -> None:
+    """More than a pipe holds, progress bars and bytes that are no UTF-8 do not hold a stage up."""
+    lines = lines_of(
+        repository, r"seq 20000; printf 'a\rb\n'; printf '\377\n' >&2; printf 'ä\n\n'; echo > out"
+    )
+    assert lines[:20000] == [str(number) for number in range(1, 20001)]
+    assert lines[20000:] == ["a", "b", "\N{REPLACEMENT CHARACTER}", "ä", ""]
+
+
+def test_a_stage_of_several_commands_is_one_stage(repository: Any) -> None:
+    """The lines of all its commands arrive; the first that fails ends it."""
+    repository.define(stages("echo 1; echo > out\necho 2"))
+    lines: list[str] = []
+    with open_pipeline(repository.root) as pipeline:
+        pipeline.run("before", on_output=lines.append)
+        pipeline.run("tested", on_output=lines.append)
+    assert lines == ["1", "2"]
+    assert error_of(repository, "echo one\nfalse\necho three") == (
+        "stage tested failed: one\n(its command ended with status 1)."
+    )
+
+
+LAST = "\n".join(map(str, range(6, TAIL + 6))) + "\n(its command ended with status 1)."
+PARAGRAPH = "data/raw: 3 rows are wrong. Got 7. Expected 5. To mend it: look."
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (f"echo noise; echo 'refit: {PARAGRAPH}' >&2; exit 1", PARAGRAPH),
+        (f"echo 'refit: {PARAGRAPH}' >&2; echo more; exit 1", f"{PARAGRAPH}\nmore."),
+        ("echo one; echo two >&2; exit 3", "one\ntwo\n(its command ended with status 3)."),
+        (f"seq {TAIL + 5}; exit 1", LAST),
+    ],
+    ids=["own paragraph", "own paragraph, then more", "last lines", "only the last lines"],
+)
+def test_a_failed_stage_says_why(repository: Any, command: str, error: str) -> None:
+    """The error is the stage's own paragraph when it printed one, else its last lines."""
+    assert error_of(repository, command) == f"stage tested failed: {error}"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("exit 3", ["ended with status 3"]),
+        ("kill -9 $$", ["ended by SIGKILL", "memory ran out"]),
+        ("sh -c 'kill -9 $$'; exit $?", ["ended by SIGKILL"]),
+        ("true", ["out", "does not exist"]),
+        ("echo fine; true", ["out", "does not exist"]),
+        ("no-such-program", ["no-such-program", "not found"]),
+    ],
+    ids=[
+        "silent",
+        "killed",
+        "its program killed",
+        "no output",
+        "no output, but lines",
+        "no program",
+    ],
+)
+def test_a_stage_that_fails_without_words(repository: Any, command: str, words: list[str]) -> None:
+    """A stage that said nothing of use is explained: how it ended, or what it left out."""
+    error = error_of(repository, command)
+    assert error.startswith("stage tested failed: ")
+    assert [word for word in words if word not in error] == []
+
+
+@pytest.mark.parametrize("door", ["refit", "dvc"])
+def test_a_failure_commits_nothing_and_can_be_mended(repository: Any, door: str) -> None:
+    """The failed stage's lock entry stays as it was; once mended, either door finishes the rest."""
+    good = "echo tested >> ran; cat before.out > out"
+    repository.define(stages(good))
+    repository.run()
+    before = repository.lock()
+    repository.params(2)
+    error_of(repository, "echo half > out; exit 1")
+    locked = repository.lock()
+    assert b"tested" in locked
+    assert locked.split(b"tested:")[1] == before.split(b"tested:")[1]
+    assert locked.split(b"tested:")[0] != before.split(b"tested:")[0]
+    repository.ran()
+
+    repository.define(stages(good))
+    repository.through(door)
+    assert repository.ran() == ["tested"]
+    assert repository.read("out") == "a: 2\n"
+    assert repository.run() == {"before": "Cached", "tested": "Cached"}
+    repository.params(1)
+    assert repository.run() == {"before": "Restored", "tested": "Restored"}
+    assert repository.lock() == before
+
+
+def test_a_first_failure_leaves_the_finished_stages(repository: Any) -> None:
+    """Only the stages that ended well stand in dvc.lock."""
+    error_of(repository, "exit 1")
+    assert b"before:" in repository.lock()
+    assert b"tested:" not in repository.lock()
+    assert repository.ran() == ["before"]
+
+
+def test_a_stage_that_is_not_there_is_said(repository: Any) -> None:
+    """Asking for an unknown stage names it."""
+    repository.define(stages("echo > out"))
+    with (
+        open_pipeline(repository.root) as pipeline,
+        pytest.raises(PipelineError, match=r"Stage 'absent' not found"),
+    ):
+        pipeline.run("absent", on_output=print)
+
+
+def test_a_fault_of_the_listener_does_not_harm_the_stage(repository: Any) -> None:
+    """The stage goes on to its end and is kept; then the listener's own error is raised."""
+    repository.define(stages("echo one; sleep 0.2; echo two; echo > out"))
+
+    def listen(line: str) -> None:
+        raise ValueError(line)
+
+    with open_pipeline(repository.root) as pipeline:
+        pipeline.run("before", on_output=listen)
+        with pytest.raises(ValueError, match="one"):
+            pipeline.run("tested", on_output=listen)
+    assert repository.run() == {"before": "Cached", "tested": "Cached"}
+
+
+def test_a_process_left_behind_does_not_hold_up_the_run(
+    repository: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage ends with its own process; what others print afterwards is not its output."""
+    monkeypatch.setattr(pipeline_module, "GRACE", 0.3)
+    started = time.monotonic()
+    assert lines_of(repository, "(sleep 6; echo late) & echo early; echo > out") == ["early"]
+    assert time.monotonic() - started < 5
