@@ -8,7 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from refit.model import Network, NetworkConfig, bin_edges, log_sum_exp, optimizer
+from refit.model import (
+    Network,
+    NetworkConfig,
+    bin_edges,
+    dropout_mask,
+    log_sum_exp,
+    optimizer,
+)
 from refit.product import Linear
 
 CONFIG = NetworkConfig(
@@ -112,6 +119,26 @@ def test_the_same_seed_is_the_same_network() -> None:
     state = [network().state_dict(), network().state_dict(), Network(CONFIG).state_dict()]
     assert all(torch.equal(state[0][name], state[1][name]) for name in state[0])
     assert not torch.equal(state[0]["table"], state[2]["table"])
+
+
+def test_dropout_keeps_its_share_and_the_mean() -> None:
+    """A mask drops its share and lifts the rest by as much; torch's seed alone decides which."""
+    torch.manual_seed(4)
+    mask = dropout_mask(torch.Size((501, 401)), 0.25)
+    assert sorted(mask.unique().tolist()) == pytest.approx([0, 4 / 3])
+    assert float((mask == 0).float().mean()) == pytest.approx(0.25, abs=0.005)
+    another = dropout_mask(torch.Size((501, 401)), 0.25)
+    assert float(((mask == 0) & (another == 0)).float().mean()) == pytest.approx(0.0625, abs=0.003)
+    torch.manual_seed(4)
+    assert torch.equal(mask, dropout_mask(torch.Size((501, 401)), 0.25))
+
+
+def test_only_training_drops() -> None:
+    """In evaluation nothing is dropped; in training two passes differ."""
+    net = network(dropout=0.5)
+    assert not torch.equal(net(NUMERIC, CODES), net(NUMERIC, CODES))
+    net.eval()
+    assert torch.equal(net(NUMERIC, CODES), net(NUMERIC, CODES))
 
 
 def test_only_matrices_decay() -> None:

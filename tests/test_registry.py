@@ -221,3 +221,23 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
     assert champion.number == 1
     assert len(champion.decisions()) == 1
     assert promote.decide(decided).cached
+
+
+@pytest.mark.parametrize("kind", ["broken database", "driver"])
+def test_any_fault_of_mlflow_costs_a_warning_and_no_password(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A file that is no database and a driver that is not installed: the training goes on."""
+    if kind == "driver":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql://me:hidden@127.0.0.1:9/mlflow")
+    else:
+        files.write_text(tmp_path / ".refit/mlflow.db", "this is no database\n" * 100)
+    with Tracker("f", "t", {"lr": 1}, {}, tmp_path) as tracker:
+        tracker.log({"loss": 1.0}, 1)
+    said = capfd.readouterr().err
+    assert said.count("warning: MLflow was lost") == 1
+    assert "Traceback" not in said
+    assert "hidden" not in said
+    with pytest.raises(RegistryError, match="MLflow cannot be reached") as caught:
+        Registry(tmp_path, "t")
+    assert "hidden" not in str(caught.value)

@@ -2,13 +2,14 @@
 
 The first version must beat the linear baseline; a later one must beat the champion, both scored on
 the same holdout rows, compared row by row and resampled by blocks of time (refit.compare). A
-decision is keyed by what it depends on: candidate, champion, holdout and policy. Asked again, it is
-found on the registered version, and finished if a crash had cut it short.
+decision is keyed by what it depends on: candidate, champion, holdout (with its blocks and the
+baselines' predictions) and policy. Asked again, it is found on the registered version, and finished
+if a crash had cut it short.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import polars as pl
 from refit import compare, files, metrics, params, verdict
 from refit.compare import Comparison, Outcome
 from refit.dataset import Task
-from refit.errors import ConfigError, PipelineError
+from refit.errors import ConfigError, DataError, PipelineError
 from refit.identity import LINEAGE, identity
 from refit.params import param
 from refit.peek import Peek, UnknownError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 BUNDLE = Path("data/bundle")
 EVALUATION = Path("data/evaluation")
 HOLDOUT = Path("data/prepared/holdout.parquet")
+PREDICTIONS = EVALUATION / "predictions.parquet"
 LINEAR = "the linear baseline"
 NOT_KEPT = {"cached", "report"}
 """What a recorded decision leaves out: it is made anew when the decision is read."""
@@ -79,6 +81,7 @@ class _Candidate:
             "candidate": self.digest,
             "champion": [champion.number, champion.digest] if champion else None,
             "holdout": files.digest(self.root / HOLDOUT),
+            "judged": files.digest(self.root / PREDICTIONS),
             "policy": asdict(self.policy),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -100,9 +103,10 @@ def decide(root: Path) -> Decision:
     if found is not None:
         return found
     registry = Registry(root, candidate.name)
-    champion = registry.champion()
-    found = _recall(registry, candidate) or _complete(registry, candidate, champion)
-    return found or _decide(registry, candidate, champion, candidate.key(champion))
+    with registry.locked():
+        champion = registry.champion()
+        found = _recall(registry, candidate) or _complete(registry, candidate, champion)
+        return found or _decide(registry, candidate, champion, candidate.key(champion))
 
 
 def _recall(reader: Peek | Registry, candidate: _Candidate) -> Decision | None:
@@ -134,7 +138,7 @@ def _complete(
 
 
 def _candidate(root: Path) -> _Candidate:
-    for path in (BUNDLE, EVALUATION, HOLDOUT):
+    for path in (BUNDLE, PREDICTIONS, HOLDOUT):
         if not (root / path).exists():
             raise PipelineError(
                 "there is no candidate to decide about",
@@ -222,15 +226,15 @@ def _compare(registry: Registry, candidate: _Candidate, champion: Version | None
     policy = candidate.policy
     challenger = bundle.load(candidate.root / BUNDLE)
     task: Task = challenger.signature["task"]
-    predictions = files.read_parquet(candidate.root / EVALUATION / "predictions.parquet")
+    predictions = files.read_parquet(candidate.root / PREDICTIONS)
     target = predictions["target"].to_numpy()
     if champion is None:
         rival = _stored(predictions, "linear", challenger)
         own = _stored(predictions, "network", challenger)
     else:
         rows = files.read_parquet(candidate.root / HOLDOUT)
-        rival = bundle.load(registry.download(champion)).predict(rows).astype(np.float64)
-        own = challenger.predict(rows).astype(np.float64)
+        _require_same_rows(rows, predictions)
+        own, rival = _both(challenger, bundle.load(registry.download(champion)), rows, champion)
     try:
         losses = [metrics.losses(policy.metric, task, target, p) for p in (own, rival)]
     except ValueError as error:
@@ -239,6 +243,7 @@ def _compare(registry: Registry, candidate: _Candidate, champion: Version | None
             where="params.yaml, `promote.metric`",
             expected=f"a loss of a {task} task, such as {metrics.PRIMARY[task]}",
         ) from error
+    _require_finite(losses)
     return compare.paired(
         losses[0],
         losses[1],
@@ -254,6 +259,65 @@ def _stored(predictions: pl.DataFrame, model: str, challenger: "Bundle") -> np.n
     columns = [f"{model}_{name}" for name in classes] or [model]
     values = predictions.select(columns).to_numpy().astype(np.float64)
     return values if classes else values[:, 0]
+
+
+def _require_same_rows(rows: pl.DataFrame, predictions: pl.DataFrame) -> None:
+    shared = [name for name in rows.columns if name in predictions.columns and name != "target"]
+    if not rows.select(shared).equals(predictions.select(shared)):
+        raise PipelineError(
+            "the evaluation is not of these holdout rows",
+            where=str(PREDICTIONS),
+            got=f"{predictions.height:,} rows",
+            expected=f"the {rows.height:,} rows of {HOLDOUT}, in their order",
+            do="run the pipeline: `refit run`, or `dvc repro`",
+        )
+
+
+def _require_finite(losses: Sequence[np.ndarray]) -> None:
+    for who, found in zip(("candidate", "champion"), losses, strict=True):
+        wrong = int(np.count_nonzero(~np.isfinite(found)))
+        if wrong:
+            raise DataError(
+                f"the {who}'s loss is not a finite number",
+                where=str(HOLDOUT),
+                got=f"{wrong:,} of {len(found):,} rows",
+                expected="a finite prediction for every row",
+                do="look at the model's predictions for these rows before deciding about it",
+            )
+
+
+def _both(
+    challenger: "Bundle", reigning: "Bundle", rows: pl.DataFrame, champion: Version
+) -> tuple[np.ndarray, np.ndarray]:
+    """The challenger's and the champion's predictions of the same rows: (N,) or (N, K).
+
+    The K classes are the challenger's, in its order, then those that only the champion knows; a
+    class that a model does not know has probability zero.
+    """
+    new, old = (model.signature for model in (challenger, reigning))
+    classes = list(dict.fromkeys([*new["classes"], *old["classes"]]))
+    try:
+        own, rival = (_spread(m, new["task"], rows, classes) for m in (challenger, reigning))
+    except DataError as error:
+        raise DataError(
+            "candidate and champion cannot be compared on these rows",
+            where=f"champion version {champion.number}",
+            got=str(error),
+            do="keep the columns that the champion reads, or, to begin anew against the linear"
+            " baseline, delete the alias `champion` in MLflow",
+        ) from error
+    return own, rival
+
+
+def _spread(model: "Bundle", task: Task, rows: pl.DataFrame, classes: list[str]) -> np.ndarray:
+    if model.signature["task"] != task:
+        raise DataError(f"the champion is a {model.signature['task']} model", expected=task)
+    values = model.predict(rows).astype(np.float64)
+    if not classes:
+        return values
+    spread = np.zeros((len(values), len(classes)))
+    spread[:, [classes.index(name) for name in model.signature["classes"]]] = values
+    return spread
 
 
 def _flat(measured: Mapping[str, Any]) -> dict[str, float]:

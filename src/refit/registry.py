@@ -5,7 +5,6 @@ flavour that could run code at load is written. A version carries its decisions 
 every client of the registry can read them.
 """
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from refit import files, tracking
 from refit.errors import RegistryError
 from refit.identity import identity
+from refit.lock import only_one
 from refit.project import STATE
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ DIGEST = "refit.digest"
 DECISION = "refit.decision."
 MOVED = "refit.moved."
 """Tags: the bundle's digest; a decision by its key; that a decision's alias was moved."""
+WAIT = 300.0
+"""Seconds to wait for another decision in the same project."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class Registry:
     def __init__(self, root: Path, name: str) -> None:
         self.root, self.name = root, name
         self._client = tracking.connect(root)
+        self._held = False
 
     def champion(self) -> Version | None:
         """The version that the alias `champion` names."""
@@ -70,12 +73,11 @@ class Registry:
 
         try:
             found = self._client.get_model_version_by_alias(self.name, CHAMPION)
-        except MlflowException as error:
-            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+        except (MlflowException, OSError) as error:
+            code = error.error_code if isinstance(error, MlflowException) else ""
+            if code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 return None
-            raise RegistryError(
-                "the champion cannot be asked for", where=self.name, got=tracking.short(error)
-            ) from error
+            raise self._fault("the champion cannot be asked for", error) from error
         return _version(found)
 
     def find(self, digest: str) -> Version | None:
@@ -133,8 +135,10 @@ class Registry:
             for name, digest in inputs.items()
         ]
         with self._said("the evaluation cannot be logged") as client:
+            logged = client.get_run(version.run).data.metrics
             for name, value in metrics.items():
-                client.log_metric(version.run, name, value)
+                if logged.get(name) != value:  # a second point would draw a curve
+                    client.log_metric(version.run, name, value)
             for name, folder in folders.items():
                 client.log_artifacts(version.run, str(folder), name)
             client.log_text(version.run, report, f"decision-{version.number}.md")
@@ -144,8 +148,8 @@ class Registry:
     def record(self, version: Version, key: str, decision: Mapping[str, Any]) -> None:
         """Write a decision onto the version, under its key."""
         text = json.dumps(decision, sort_keys=True)
-        self._tag(version, DECISION + key[:16], text)
         self._tag(version, "refit.outcome", str(decision["outcome"]))
+        self._tag(version, DECISION + key[:16], text)  # last: with it the record is whole
 
     def move(self, version: Version, key: str, *, expected: int | None) -> None:
         """Point `champion` to the version if it still points to `expected`.
@@ -194,12 +198,16 @@ class Registry:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One process of this project at a time."""
-        path = self.root / STATE / "registry.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        """One process of this project at a time; who holds the lock may enter again."""
+        if self._held:
             yield
+            return
+        with only_one(self.root / STATE / "registry.lock", WAIT):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     def _run(self, fingerprint: str) -> str:
         with self._said("the run cannot be found") as client:
@@ -236,13 +244,16 @@ class Registry:
         try:
             yield self._client
         except (MlflowException, OSError) as error:
-            raise RegistryError(
-                what,
-                where=f"registered model {self.name}",
-                got=tracking.short(error),
-                do="see whether the MLflow server is up and its disk is not full, then run again:"
-                " what was done is kept",
-            ) from error
+            raise self._fault(what, error) from error
+
+    def _fault(self, what: str, error: Exception) -> RegistryError:
+        return RegistryError(
+            what,
+            where=f"registered model {self.name}",
+            got=tracking.short(error),
+            do="see whether the MLflow server is up and its disk is not full, then run again:"
+            " what was done is kept",
+        )
 
 
 def _version(found: Any) -> Version:

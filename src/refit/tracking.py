@@ -1,20 +1,22 @@
 """MLflow: the client that every use of it shares, and the live tracking of a training.
 
 Tracking may neither break nor slow a training: metrics are sent in batches, HTTP requests give up
-early, and a server that is lost costs one warning. One run belongs to one stage fingerprint, so a
-retry or a resumed training goes on in the run that it began, and logs no step twice.
+early, and whatever goes wrong in MLflow costs one warning. One run belongs to one stage
+fingerprint, so a retry or a resumed training goes on in the run that it began, and logs no step
+twice.
 """
 
 import fcntl
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from refit.errors import RegistryError
 from refit.project import STATE, mlflow_uri
@@ -28,6 +30,8 @@ BATCH = 200
 """Metrics sent at once (MLflow takes at most 1,000)."""
 SECONDS = 2.0
 """Metrics wait no longer than this."""
+FIRST_USE = 60.0
+"""Seconds to wait while another process makes a new database (it takes three)."""
 
 
 def connect(root: Path) -> "MlflowClient":
@@ -37,18 +41,17 @@ def connect(root: Path) -> "MlflowClient":
         RegistryError: it cannot be reached.
     """
     uri = mlflow_uri(root)
-    _prepare()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    client = MlflowClient(uri, uri)
     try:
+        _prepare()
+        from mlflow import MlflowClient
+
         with _first_use(root, uri):
+            client = MlflowClient(uri, uri)  # makes and migrates the tables of a new database
             client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+    except Exception as error:  # SQLAlchemy, Alembic and database drivers add their own
         raise RegistryError(
             "MLflow cannot be reached",
-            where=uri,
+            where=re.sub(r"//[^/@]*@", "//***@", uri),  # a password stays out of logs
             got=short(error),
             do="start the server, or correct MLFLOW_TRACKING_URI; unset, the project's own"
             " database .refit/mlflow.db serves",
@@ -111,9 +114,8 @@ class Tracker:
             if run is None:
                 label = f"train-{self._fingerprint[:8]}"
                 run = client.create_run(number, tags=dict(self._tags), run_name=label)
-                for key, value in self._params.items():
-                    client.log_param(run.info.run_id, key, value)
             self._run = run.info.run_id
+            self._log_params(client)
             self._done = {
                 key: max(point.step for point in client.get_metric_history(self._run, key))
                 for key in run.data.metrics
@@ -155,6 +157,13 @@ class Tracker:
             if self._client is not None:
                 self._client.log_artifact(self._run, str(path))
 
+    def _log_params(self, client: "MlflowClient") -> None:
+        """Log the parameters; MLflow takes the same values again when a run is resumed."""
+        from mlflow.entities import Param
+
+        params = [Param(key, str(value)) for key, value in self._params.items()]
+        client.log_batch(self._run, params=params)
+
     def _flush(self) -> None:
         self._sent = time.monotonic()
         waiting, self._waiting = self._waiting, []
@@ -164,12 +173,10 @@ class Tracker:
 
     @contextmanager
     def _or_mute(self) -> Iterator[None]:
-        """Turn a lost server into one warning and go on untracked."""
+        """Turn any failure of MLflow into one warning and go on untracked."""
         try:
             yield
-        except Exception as error:
-            if not _is_loss(error):
-                raise
+        except Exception as error:  # noqa: BLE001 - no fault of MLflow's may end a training
             self._client = None
             print(
                 f"warning: MLflow was lost, the training goes on untracked: {short(error)}",
@@ -181,12 +188,6 @@ class Tracker:
 def short(error: BaseException) -> str:
     """The first line of an error, at most 300 characters."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def _is_loss(error: Exception) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    return isinstance(error, RegistryError | MlflowException | OSError)
 
 
 def _prepare() -> None:
@@ -202,6 +203,8 @@ def _prepare() -> None:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It prints the traceback of each error that it then raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -212,6 +215,18 @@ def _first_use(root: Path, uri: str) -> Iterator[None]:
         return
     lock = root / STATE / "mlflow.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + FIRST_USE
     with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while not _taken(handle):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{lock} was held by another process for {FIRST_USE:.0f} s")
+            time.sleep(0.1)
         yield
+
+
+def _taken(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
