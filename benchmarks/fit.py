@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from refit import determinism
+from refit.core import determinism
 
 PATIENCE = 50
 
@@ -23,7 +23,8 @@ def main() -> None:
 def network() -> None:
     """The network as the stage `train` fits it, without tracking."""
     determinism.apply()
-    from refit import params, prepared
+    from refit import prepared
+    from refit.core import params
     from refit.inference import predict
     from refit.train import TrainParams, configure, fit
 

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.report import report
-from refit.errors import RefitError
+from refit.core.errors import RefitError
 from refit.project import find_root
 from refit.steps import Step, StepResult, steps
 

@@ -1,7 +1,7 @@
 """How the command line starts a flow, with what it does shown in the terminal."""
 
 from flows.retrain import Watch, retrain, watcher
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
 
 
 def start(watch: Watch, *, until: str | None, force: bool) -> None:

@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 import yaml
 
-from refit import files, imports
+from refit import imports
+from refit.core import files
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASETS = Path(__file__).resolve().parent / "datasets"

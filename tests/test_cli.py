@@ -10,8 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from refit import cli, doctor, files
-from refit.errors import RefitError
+from refit import cli, doctor
+from refit.core import files
+from refit.core.errors import RefitError
 
 RUNNER = CliRunner()
 COMMANDS = {"ingest", "run", "promote", "up", "down", "status", "doctor", "deps"}

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import auc, roc_auc_score
 
 from refit import blocks, curves
-from refit.errors import ConfigError
+from refit.core.errors import ConfigError
 
 RNG = np.random.default_rng(2)
 PROBABILITY = RNG.random(3000)

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from refit import bundle, files
+from refit import bundle
+from refit.core import files
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from refit import determinism
-from refit.errors import SetupError
+from refit.core import determinism
+from refit.core.errors import SetupError
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -27,7 +27,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_the_settings_reach_the_libraries() -> None:
     """After `apply`, torch runs its AVX2 kernels on one thread and NumPy one OpenBLAS kernel."""
     done = python(
-        "from refit import determinism; determinism.apply(); determinism.seed_everything(1)\n"
+        "from refit.core import determinism; determinism.apply(); determinism.seed_everything(1)\n"
         "import json, torch, numpy, threadpoolctl\n"
         "pools = [p for p in threadpoolctl.threadpool_info() if p['internal_api'] == 'openblas']\n"
         "print(json.dumps([torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(),"
@@ -43,7 +43,7 @@ def test_the_settings_reach_the_libraries() -> None:
 
 def test_too_late_is_said() -> None:
     """Settings that come after NumPy was loaded would do nothing, so they are refused."""
-    done = python("import numpy; from refit import determinism; determinism.apply()")
+    done = python("import numpy; from refit.core import determinism; determinism.apply()")
     assert done.returncode == 1
     assert "numpy was loaded before the determinism settings" in done.stderr
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from refit import encode
+from refit.core.errors import DataError
 from refit.dataset import Roles
 from refit.encode import Encoder
-from refit.errors import DataError
 
 ROLES = Roles(
     task="binary",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refit import files
-from refit.errors import DataError
+from refit.core import files
+from refit.core.errors import DataError
 
 
 def test_parquet_bytes_do_not_depend_on_chunks(tmp_path: Path) -> None:
@@ -76,3 +76,11 @@ def test_folder_digest_sees_names_and_contents(tmp_path: Path) -> None:
     assert files.digest(one) == files.digest(two)
     (two / "b").rename(two / "c")
     assert files.digest(one) != files.digest(two)
+
+
+def test_compiled_copies_do_not_count(tmp_path: Path) -> None:
+    """A folder of code has the same digest before and after Python has run it."""
+    files.write_text(tmp_path / "code/module.py", "x = 1\n")
+    before = files.digest(tmp_path / "code")
+    files.write_bytes(tmp_path / "code/__pycache__/module.cpython-311.pyc", b"compiled")
+    assert files.digest(tmp_path / "code") == before

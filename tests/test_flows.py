@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from refit import files, servers
+from refit import servers
+from refit.core import files
 from refit.servers import Server
 
 pytestmark = pytest.mark.slow

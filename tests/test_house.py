@@ -11,8 +11,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from refit import cli, imports, params
+from refit import cli
 from refit.baselines import BaselineParams
+from refit.core import params
 from refit.evaluate import EvaluateParams
 from refit.preprocess import PreprocessParams
 from refit.promote import PromoteParams
@@ -30,7 +31,8 @@ SECTIONS = {
 }
 
 VIOLATIONS = {
-    "Higher layers import lower ones": ("src/refit/errors.py", "import refit.cli"),
+    "Higher layers import lower ones": ("src/refit/core/errors.py", "import refit.cli"),
+    "The core's own layers": ("src/refit/core/errors.py", "import refit.core.files"),
     "The engine knows no dataset": ("src/refit/metrics.py", "import flights.tables"),
     "MLflow is imported by tracking and registry alone": ("src/refit/train.py", "import mlflow"),
     "DVC is imported by pipeline alone": ("src/refit/status.py", "import dvc.repo"),
@@ -63,39 +65,6 @@ def test_each_contract_catches_its_violation(tmp_path: Path, contract: str) -> N
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(rf"{re.escape(contract)}.* BROKEN", done.stdout), done.stdout
-
-
-def test_dvc_yaml_names_the_code_that_is_imported() -> None:
-    """Every stage depends on exactly the files of its import closure and on constraints.txt."""
-    assert imports.check(ROOT) == []
-
-
-def test_a_wrong_dependency_is_named_and_mended(tmp_path: Path) -> None:
-    """A missing and a superfluous file are each said, and mended with comments and data kept."""
-    shutil.copytree(ROOT / "src", tmp_path / "src")
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    path = tmp_path / "dvc.yaml"
-    right = path.read_text()
-    wrong = right.replace("      - src/refit/drift.py\n", "      - src/refit/bundle.py\n", 1)
-    path.write_text(wrong)
-    expected = [
-        "stage validate: src/refit/drift.py is imported but not named under `deps`",
-        "stage validate: src/refit/bundle.py is named under `deps` but not imported",
-    ]
-    assert imports.check(tmp_path) == expected
-    assert imports.mend(tmp_path) == expected
-    assert path.read_text() == right
-
-
-def test_a_stage_depends_on_its_own_code_alone() -> None:
-    """Training does not depend on the dataset's code, nor validation on the network's."""
-    training = imports.closure(ROOT, "train", "flights")
-    assert not [path for path in training if "flights" in path]
-    assert "src/refit/model.py" in training
-    validation = imports.closure(ROOT, "validate", "flights")
-    assert "src/flights/tables.py" in validation
-    assert not {"src/refit/model.py", "src/flights/examples.py"} & set(validation)
 
 
 def test_every_parameter_is_read_and_documented() -> None:

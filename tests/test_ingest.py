@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from refit import files
+from refit.core import files
 
 
 def contents(root: Path) -> dict[str, str]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from refit import params
-from refit.errors import ConfigError
-from refit.params import param
+from refit.core import params
+from refit.core.errors import ConfigError
+from refit.core.params import param
 
 
 @dataclass(frozen=True, kw_only=True)

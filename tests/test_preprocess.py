@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refit.core.errors import ConfigError, DataError
 from refit.dataset import Roles
-from refit.errors import ConfigError, DataError
 from refit.preprocess import PreprocessParams, check_examples, split
 
 ROLES = Roles(task="binary", key=("id",), time="t", target="y", numeric=("x",), categorical=("c",))

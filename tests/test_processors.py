@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 def main() -> None:
     """Train three tiny networks, one for each task, and print the digest of their weights."""
-    from refit import determinism
+    from refit.core import determinism
 
     determinism.apply()
     sys.stdout, shown = sys.stderr, sys.stdout
@@ -46,7 +46,7 @@ def train(task: str, outputs: int, batch: int, width: int) -> bytes:
     """The weights after two epochs of two steps on made-up rows."""
     import torch
 
-    from refit import determinism
+    from refit.core import determinism
     from refit.prepared import Arrays
     from refit.train import TrainParams, configure, fit
 

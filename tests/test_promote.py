@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from refit import files, promote
-from refit.errors import DataError, PipelineError
+from refit import promote
+from refit.core import files
+from refit.core.errors import DataError, PipelineError
 from refit.identity import identity
 from refit.registry import Registry
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from refit import files, promote, tracking
-from refit.errors import ConfigError, PipelineError, RegistryError
+from refit import promote, tracking
+from refit.core import files
+from refit.core.errors import ConfigError, PipelineError, RegistryError
 from refit.identity import identity
 from refit.peek import Peek, UnknownError
 from refit.registry import Registry

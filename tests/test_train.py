@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from refit import checkpoint, fingerprint, train
-from refit.errors import ConfigError, DataError, TrainingError
-from refit.files import digest
+from refit.core.errors import ConfigError, DataError, TrainingError
+from refit.core.files import digest
 from refit.prepared import Arrays
 from refit.train import TrainParams
 

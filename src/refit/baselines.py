@@ -14,8 +14,8 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from refit.core.params import param
 from refit.dataset import Task
-from refit.params import param
 from refit.prepared import Arrays
 
 Name = Literal["boosted", "linear"]

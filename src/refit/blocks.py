@@ -9,7 +9,7 @@ import re
 import numpy as np
 import polars as pl
 
-from refit.errors import ConfigError
+from refit.core.errors import ConfigError
 
 
 def block_codes(time: pl.Series, block: str) -> np.ndarray:

@@ -17,9 +17,9 @@ import numpy as np
 import onnxruntime
 import polars as pl
 
-from refit import files
+from refit.core import files
+from refit.core.errors import DataError
 from refit.encode import as_float
-from refit.errors import DataError
 from refit.identity import LINEAGE, MODEL, SIGNATURE
 
 BUNDLE = Path("data/bundle")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from refit import files
+from refit.core import files
 
 KEPT = 2
 

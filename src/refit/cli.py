@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from refit.errors import RefitError
+from refit.core.errors import RefitError
 from refit.project import environment, find_root
 
 app = typer.Typer(

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from refit.core.files import rounded
 from refit.dataset import Task
-from refit.files import rounded
 from refit.metrics import equal_bins
 
 POINTS = 200

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from refit.errors import ConfigError
+from refit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandera.polars as pa

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from refit import determinism, imports, params, servers, tracking
-from refit.errors import RefitError
+from refit import imports, servers, tracking
+from refit.core import determinism, params
+from refit.core.errors import RefitError
 from refit.pipeline import open_pipeline
 
 NEEDED_GIB = 2

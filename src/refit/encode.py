@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from refit.core.errors import DataError
 from refit.dataset import Roles
-from refit.errors import DataError
 
 UNKNOWN, MISSING, FIRST = 0, 1, 2
 """Codes: a category never seen or too seldom; a missing value; the first of the vocabulary."""

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from refit import metrics
+from refit.core.params import param
 from refit.dataset import Roles
-from refit.params import param
 
 FEWEST_BLOCKS = 10
 """A slice in fewer blocks is flagged as small: its intervals are too narrow to trust."""

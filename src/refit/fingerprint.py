@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from refit import files, params
-from refit.errors import ConfigError
+from refit.core import files, params
+from refit.core.errors import ConfigError
 
 DVC_YAML = Path("dvc.yaml")
 

@@ -7,7 +7,7 @@ changes the lineage, but the same weights are the same model and are never regis
 import hashlib
 from pathlib import Path
 
-from refit import files
+from refit.core import files
 
 MODEL, SIGNATURE, LINEAGE = "model.onnx", "signature.json", "lineage.json"
 

@@ -11,9 +11,10 @@ from types import ModuleType
 
 import polars as pl
 
-from refit import dataset, files, params
+from refit import dataset
+from refit.core import files, params
+from refit.core.errors import DataError, SetupError
 from refit.dataset import REFERENCE, Table
-from refit.errors import DataError, SetupError
 from refit.pipeline import open_pipeline
 
 RAW = Path("data/raw")

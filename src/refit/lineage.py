@@ -4,7 +4,7 @@ import importlib.metadata
 from pathlib import Path
 from typing import Any
 
-from refit import files
+from refit.core import files
 
 PACKAGES = ("torch", "numpy", "polars", "pandera", "scikit-learn", "onnx", "onnxruntime", "dvc")
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
 
 POLL = 0.3
 """Seconds between two looks at a lock that somebody else holds."""

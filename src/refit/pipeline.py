@@ -23,9 +23,9 @@ from typing import Any
 import psutil
 
 from refit import leftovers
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
+from refit.core.parent import PARENT
 from refit.lock import POLL, only_one
-from refit.parent import PARENT
 from refit.stagelog import Log, OnOutput, Outcome, Output, causes, failure, interrupted
 from refit.stagelog import changes as readable
 

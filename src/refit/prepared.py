@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from refit import files
+from refit.core import files
 from refit.dataset import Roles
 from refit.encode import Encoder
 

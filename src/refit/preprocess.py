@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from refit.core.errors import ConfigError, DataError
+from refit.core.params import param
 from refit.dataset import PARTITION, Roles
-from refit.errors import ConfigError, DataError
-from refit.params import param
 
 PARTS = ("train", "validation", "holdout")
 

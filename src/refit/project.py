@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from refit.errors import SetupError
+from refit.core.errors import SetupError
 
 STATE = Path(".refit")
 MARKS = ("dvc.yaml", "params.yaml")

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from refit import compare, files, metrics, params, verdict
+from refit import compare, metrics, verdict
 from refit.compare import Comparison, Outcome
+from refit.core import files, params
+from refit.core.errors import ConfigError, DataError, PipelineError
+from refit.core.params import param
 from refit.dataset import Task
-from refit.errors import ConfigError, DataError, PipelineError
 from refit.identity import LINEAGE, identity
-from refit.params import param
 from refit.peek import Peek, UnknownError
 from refit.registry import Registry, Version
 

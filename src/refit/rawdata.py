@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from refit import files
+from refit.core import files
+from refit.core.errors import DataError
 from refit.dataset import PARTITION, REFERENCE, Table
-from refit.errors import DataError
 
 
 def names(folder: Path, table: Table) -> tuple[str, ...]:

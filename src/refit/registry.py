@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refit import files, tracking
-from refit.errors import RegistryError
+from refit import tracking
+from refit.core import files
+from refit.core.errors import RegistryError
 from refit.identity import identity
 from refit.lock import only_one
 from refit.project import STATE

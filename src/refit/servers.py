@@ -22,8 +22,8 @@ from pathlib import Path
 
 import psutil
 
-from refit import files
-from refit.errors import SetupError
+from refit.core import files
+from refit.core.errors import SetupError
 from refit.project import STATE, environment, mlflow_uri
 
 HOST = "127.0.0.1"

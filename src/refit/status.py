@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from refit import params, servers
-from refit.errors import RegistryError
+from refit import servers
+from refit.core import params
+from refit.core.errors import RegistryError
 from refit.pipeline import open_pipeline
 from refit.registry import Registry, Version
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refit import dataset, ingest, params, promote
+from refit import dataset, ingest, promote
+from refit.core import params
 from refit.pipeline import Pipeline, open_pipeline
 from refit.stagelog import OnOutput, Outcome
 

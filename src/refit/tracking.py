@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from refit.errors import RegistryError
+from refit.core.errors import RegistryError
 from refit.project import STATE, mlflow_uri
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from refit import checkpoint, model
 from refit.checkpoint import Checkpoint
+from refit.core.errors import DataError, TrainingError
+from refit.core.params import param
 from refit.dataset import Task
-from refit.errors import DataError, TrainingError
 from refit.inference import evaluate, tensors
 from refit.model import Network, NetworkConfig
-from refit.params import param
 from refit.prepared import Arrays
 
 Log = Callable[[dict[str, float], int], None]

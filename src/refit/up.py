@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from refit import servers
-from refit.errors import PipelineError, SetupError
+from refit.core.errors import PipelineError, SetupError
 from refit.pipeline import open_pipeline
 from refit.project import environment
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import pandera.errors
 import polars as pl
 
+from refit.core.params import param
 from refit.dataset import Table
-from refit.params import param
 
 SHAPE = ("column_in_", "dtype(")
 """Rules of the table's shape. Where one is broken, the others only fail to run and are left out."""

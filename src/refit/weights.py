@@ -8,8 +8,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from refit import files
-from refit.errors import DataError
+from refit.core import files
+from refit.core.errors import DataError
 from refit.model import Network, NetworkConfig
 
 MODEL = Path("data/model")

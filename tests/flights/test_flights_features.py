@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_tables import Row, Tables, flight, plane, real, tables, utc, weather
 
 from flights.examples import ROLES, build
-from flights.windows import groups, timeline
+from flights.features.windows import groups, timeline
 
 NOON = "2013-07-01 20:00"  # 16:00 in New York; decided at 18:00 UTC
 

@@ -8,8 +8,8 @@ import pytest
 
 from flights import ingest
 from flights.tables import TABLES
-from refit import files
-from refit.errors import DataError, SetupError
+from refit.core import files
+from refit.core.errors import DataError, SetupError
 
 
 def test_the_months_hold_every_row_once() -> None:

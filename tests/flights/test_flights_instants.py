@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_tables import ZONES, Row, due, flight, real, tables, utc
 
-from flights.instants import with_instants
+from flights.features.instants import with_instants
 
 
 def happened(row: Row, column: str) -> datetime | None:

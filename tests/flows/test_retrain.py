@@ -13,7 +13,7 @@ import pytest
 
 from flows.report import report
 from refit import servers
-from refit.errors import SetupError
+from refit.core.errors import SetupError
 from refit.stagelog import Outcome
 from refit.steps import StepResult, steps
 

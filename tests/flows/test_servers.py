@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from refit import servers
-from refit.errors import SetupError
+from refit.core.errors import SetupError
 
 ENSURE = """\
 import sys

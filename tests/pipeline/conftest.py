@@ -23,7 +23,7 @@ PATIENCE = 30.0
 RUN = """\
 import sys
 from pathlib import Path
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
 from refit.pipeline import open_pipeline
 try:
     with open_pipeline(Path.cwd(), wait=float(sys.argv[1])) as pipeline:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from refit import imports
-from refit.errors import ConfigError
+from refit.core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIFT = "      - src/refit/drift.py\n"
@@ -85,6 +85,27 @@ def test_a_wrong_dependency_is_named_and_mended(
     assert imports.check(project) == imports.mend(project) == []
 
 
+def test_a_stage_depends_on_its_own_code_alone() -> None:
+    """Training does not depend on the dataset's code, nor validation on the network's."""
+    training = imports.closure(ROOT, "train", "flights")
+    assert not [path for path in training if "flights" in path]
+    assert "src/refit/model.py" in training
+    validation = imports.closure(ROOT, "validate", "flights")
+    assert "src/flights/tables.py" in validation
+    assert not {"src/refit/model.py", "src/flights/examples.py"} & set(validation)
+
+
+def test_a_folder_stands_for_its_files_when_all_are_imported(project: Path) -> None:
+    """One module in it that the stage does not import, and the files are named one by one."""
+    assert "src/flights/features" in imports.closure(project, "preprocess", "flights")
+    (project / "src/flights/features/notes.py").write_text('"""Only words."""\n')
+    assert "src/flights/features" in imports.closure(project, "preprocess", "flights")
+    (project / "src/flights/features/unused.py").write_text("VALUE = 1\n")
+    named = imports.closure(project, "preprocess", "flights")
+    assert "src/flights/features/weather.py" in named
+    assert not {"src/flights/features", "src/flights/features/unused.py"} & set(named)
+
+
 def test_every_stage_is_looked_at(project: Path) -> None:
     """A fault in each of two stages is named with its stage."""
     change(project, DRIFT, "")
@@ -112,7 +133,7 @@ def test_mending_keeps_comments_and_data(project: Path) -> None:
     [
         ("      - data/raw\n", "      - data/raw  # what arrived\n"),
         ("      - data/raw\n", "      # what arrived\n      - data/raw\n"),
-        ("      - src/refit/files.py\n", "      - src/refit/files.py  # atomic writes\n"),
+        ("      - src/refit/dataset.py\n", "      - src/refit/dataset.py  # its words\n"),
         (
             "      - constraints.txt\n    params:",
             "      - constraints.txt\n    # read\n    params:",

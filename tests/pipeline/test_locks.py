@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
 from refit.pipeline import RWLOCK, open_pipeline
 
 STAGES = """\

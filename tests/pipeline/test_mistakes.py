@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
 from refit.pipeline import open_pipeline
 
 STAGES = """\

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from refit import pipeline as pipeline_module
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
 from refit.pipeline import open_pipeline
 from refit.stagelog import TAIL, Outcome
 

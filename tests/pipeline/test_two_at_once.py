@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
 from refit.pipeline import open_pipeline
 
 # `slow` works until the test makes the file `go`, ten seconds at the longest.

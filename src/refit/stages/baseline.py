@@ -6,8 +6,9 @@ A stage of its own beside `train`, so that a changed network parameter does not 
 import shutil
 from pathlib import Path
 
-from refit import baselines, files, params, prepared
+from refit import baselines, prepared
 from refit.baselines import BaselineParams
+from refit.core import files, params
 
 BASELINE = Path("data/baseline")
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from refit import blocks, bundle, curves, evaluate, export, files, params, prepared, weights
+from refit import blocks, bundle, curves, evaluate, export, prepared, weights
+from refit.core import files, params
+from refit.core.errors import TrainingError
 from refit.dataset import Roles
-from refit.errors import TrainingError
 from refit.evaluate import EvaluateParams, Judged
 from refit.inference import predict
 from refit.lineage import describe

@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from refit import dataset, encode, params, prepared, rawdata
+from refit import dataset, encode, prepared, rawdata
+from refit.core import params
 from refit.preprocess import PreprocessParams, check_examples, split
 
 VALIDATED = Path("data/validated")

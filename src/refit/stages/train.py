@@ -4,7 +4,8 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from refit import determinism, files, fingerprint, params, prepared, weights
+from refit import fingerprint, prepared, weights
+from refit.core import determinism, files, params
 from refit.tracking import Tracker
 from refit.train import TrainParams, configure, fit
 

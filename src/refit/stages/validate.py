@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from refit import dataset, files, params, rawdata
+from refit import dataset, rawdata
+from refit.core import files, params
+from refit.core.errors import DataError
 from refit.drift import drift
-from refit.errors import DataError
 from refit.validate import Checked, ValidateParams, check_table
 
 RAW = Path("data/raw")

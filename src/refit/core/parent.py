@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from refit.errors import PipelineError
+from refit.core.errors import PipelineError
 
 PARENT = "REFIT_PARENT"
 """Names the process that started a stage; Refit's own door sets it, DVC's cannot."""

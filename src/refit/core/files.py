@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from refit.errors import DataError
+from refit.core.errors import DataError
 
 SIGNIFICANT_DIGITS = 6
 
@@ -110,6 +110,8 @@ def map_array(path: Path) -> np.ndarray:
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of a folder: its files' relative names and contents, sorted.
 
+    Python's own compiled copies in `__pycache__` do not count.
+
     Returns:
         64 hexadecimal digits.
     """
@@ -118,6 +120,8 @@ def digest(path: Path) -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     whole = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        if file.parent.name == "__pycache__":
+            continue
         whole.update(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n".encode())
     return whole.hexdigest()
 

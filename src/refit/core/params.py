@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from refit.errors import ConfigError
+from refit.core.errors import ConfigError
 
 PARAMS = Path("params.yaml")
 

@@ -16,7 +16,7 @@ import random
 import sys
 from pathlib import Path
 
-from refit.errors import SetupError
+from refit.core.errors import SetupError
 
 NEEDED_FLAGS = ("avx2", "fma")
 

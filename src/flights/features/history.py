@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from flights.clock import HOUR
-from flights.windows import Timeline, groups, ratio, timeline
+from flights.features.windows import Timeline, groups, ratio, timeline
 
 LATE = 15
 """Minutes of delay from which a flight is late (the definition of the US Bureau of
@@ -64,7 +64,7 @@ def history(flights: pl.DataFrame) -> pl.DataFrame:
     """The statistics at each flight's decision: HISTORY, null where nothing had happened.
 
     Args:
-        flights: with instants, see `flights.instants`.
+        flights: with instants, see `flights.features.instants`.
     """
     decided = flights["decided"].to_numpy()
     lines: dict[tuple[str, tuple[str, ...]], tuple[np.ndarray, Timeline]] = {}

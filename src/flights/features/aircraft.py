@@ -11,7 +11,7 @@ back to New York is not in the source; it is taken to last as long as the way ou
 import polars as pl
 
 from flights.clock import DAY
-from flights.windows import groups, timeline
+from flights.features.windows import groups, timeline
 
 SAME_ROTATION = DAY
 """Minutes after which the last leg no longer says anything about the next."""
@@ -39,7 +39,7 @@ def last_leg(flights: pl.DataFrame) -> pl.DataFrame:
     aircraft flies there and straight back before the scheduled departure.
 
     Args:
-        flights: with instants, see `flights.instants`.
+        flights: with instants, see `flights.features.instants`.
     """
     tail = groups(flights, ("tailnum",))
     latest = timeline(tail, flights["departed"], {}).latest(tail, flights["decided"].to_numpy())

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from flights.clock import HOUR, since_epoch
-from flights.windows import groups, timeline
+from flights.features.windows import groups, timeline
 
 PUBLISHED = HOUR
 """Minutes from the start of an hour until its observation is known."""
@@ -30,7 +30,7 @@ def weather_at(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
     """WEATHER at each decision: the latest observation, its change, and 6 hours' precipitation.
 
     Args:
-        flights: with instants, see `flights.instants`.
+        flights: with instants, see `flights.features.instants`.
         weather: the raw table.
     """
     both = groups(pl.concat([flights.select("origin"), weather.select("origin")]), ("origin",))

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from flights.clock import DAY, HOUR
-from flights.windows import groups, ratio, timeline
+from flights.features.windows import groups, ratio, timeline
 
 PATIENCE = 3 * HOUR
 FORGOTTEN = 12 * HOUR
@@ -34,7 +34,7 @@ def congestion(flights: pl.DataFrame) -> pl.DataFrame:
     """CONGESTION at each flight's decision: counts of flights, and mean minutes waited.
 
     Args:
-        flights: with instants, see `flights.instants`.
+        flights: with instants, see `flights.features.instants`.
     """
     origin, carrier = groups(flights, ("origin",)), groups(flights, ("carrier", "origin"))
     decided = flights["decided"].to_numpy()

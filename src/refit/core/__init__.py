@@ -1,0 +1,1 @@
+"""What every stage stands on: errors, files, parameters, and the settings of its process."""
