@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UNTIL ?= 2013-10
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
@@ -21,10 +22,10 @@ run: setup  ## Ingest the flights until October, run what changed, decide about 
 	@$(BIN)/refit run
 
 test: setup  ## Run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: setup  ## Run the tests that are not marked slow
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 check: setup  ## Lint, format, types, layers, and dvc.yaml against the imports
 	@$(BIN)/ruff check .
