@@ -16,5 +16,6 @@ def describe(training: dict[str, Any], paths: dict[str, Path]) -> dict[str, Any]
         "training": {
             key: training[key] for key in ("fingerprint", "settings", "determinism", "best_epoch")
         },
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        # Without a build's label: torch 2.13.0+cpu and 2.13.0 compute the same.
+        "packages": {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES},
     }

@@ -1,9 +1,9 @@
 """A linear layer whose bits do not depend on the processor's maker.
 
 torch multiplies matrices with MKL, which picks its kernels by vendor; the one setting of MKL that
-does not is 2.5 times slower. NumPy's OpenBLAS, held to one kernel (refit.core.determinism), is the
-same on every processor with AVX2 and as fast as MKL at its best: `benchmarks/products.py` measures
-both. Arrays cross between torch and NumPy without a copy.
+does not is less than half as fast. NumPy's OpenBLAS, held to one kernel (see
+refit.core.determinism), is the same on every processor with AVX2 and as fast as MKL at its best:
+`benchmarks/products.py` measures both. Arrays cross between torch and NumPy without a copy.
 """
 
 import math

@@ -5,8 +5,8 @@ the first thing that a stage's process does. What each is for:
 
 - one thread: sums of large tensors are cut by the number of threads;
 - ATEN_CPU_CAPABILITY=avx2: torch's own kernels, the same on every processor that has AVX2;
-- MKL_CBWR=COMPATIBLE: the only path of MKL that is the same on Intel and AMD. It is 2.5 times
-  slower, so the matrix products of training do not go through MKL (see refit.model);
+- MKL_CBWR=COMPATIBLE: the only path of MKL that is the same on Intel and AMD. It is less
+  than half as fast, so the matrix products of training do not go through it (see refit.product);
 - OPENBLAS_CORETYPE=Haswell: NumPy's and SciPy's matrix products, one kernel with fixed blocks;
 - NPY_DISABLE_CPU_FEATURES: NumPy's exp and log in AVX-512 round differently.
 """
