@@ -83,10 +83,10 @@ def test_the_same_model_is_registered_once(root: Path, tmp_path: Path) -> None:
     registry = Registry(root, "once")
     bundle = make_bundle(tmp_path, "weights")
     digest = identity(bundle)
-    first = registry.register(digest, bundle, fingerprint="f3", description="")
+    first = registry.register(digest, bundle, fingerprint="f3")
     files.write_json(bundle / "lineage.json", {"commit": "another"})
     assert identity(bundle) == digest
-    assert registry.register(digest, bundle, fingerprint="f4", description="").number == 1
+    assert registry.register(digest, bundle, fingerprint="f4").number == 1
     assert registry.find(digest) == first
     assert registry.find("b" * 64) is None
 
@@ -98,7 +98,7 @@ def test_the_alias_moves_only_from_where_it_was_expected(root: Path, tmp_path: P
     for text in ("one", "two", "three"):
         bundle = make_bundle(tmp_path / text, text)
         digest = identity(bundle)
-        versions.append(registry.register(digest, bundle, fingerprint=text, description=""))
+        versions.append(registry.register(digest, bundle, fingerprint=text))
     registry.move(versions[0], KEY, expected=None)
     registry.move(versions[1], KEY, expected=1)
     with pytest.raises(RegistryError, match=r"Got version 2\. Expected version 1"):
@@ -113,7 +113,7 @@ def test_a_tampered_bundle_is_refused(root: Path, tmp_path: Path) -> None:
     """A download whose files are not those that were registered is an error that says so."""
     registry = Registry(root, "tamper")
     bundle = make_bundle(tmp_path, "honest")
-    version = registry.register(identity(bundle), bundle, fingerprint="f", description="")
+    version = registry.register(identity(bundle), bundle, fingerprint="f")
     assert identity(registry.download(version)) == version.digest
     shutil.rmtree(root / ".refit/bundles")
     (stored,) = (root / ".refit/mlartifacts/tamper").rglob("model.onnx")
@@ -131,7 +131,7 @@ def test_the_quick_look_says_what_mlflow_says(root: Path, tmp_path: Path) -> Non
     for text in ("one", "two"):
         bundle = make_bundle(tmp_path / text, text)
         digest = identity(bundle)
-        version = registry.register(digest, bundle, fingerprint=text, description="")
+        version = registry.register(digest, bundle, fingerprint=text)
         registry.record(version, KEY, {"outcome": "promote"})
         registry.move(version, KEY, expected=version.number - 1 or None)
         assert Peek(root, "peek").champion() == registry.champion()

@@ -6,9 +6,10 @@ The stage is imported by name so that the import graph ties each stage to its ow
 import importlib
 import pkgutil
 import sys
+import time
 from types import ModuleType
 
-from refit.core import determinism
+from refit.core import determinism, executions
 from refit.core.errors import RefitError, SetupError
 from refit.core.parent import die_with_parent
 
@@ -21,7 +22,9 @@ def main(arguments: list[str]) -> int:
     try:
         die_with_parent()
         determinism.apply()
-        _stage(arguments).main()
+        stage, started = _stage(arguments), time.monotonic()
+        stage.main()
+        executions.note(arguments[0], time.monotonic() - started)
     except RefitError as error:
         print(f"refit: {error}", file=sys.stderr)
         return 1

@@ -99,12 +99,112 @@ def promote() -> None:
     Asked again about the same model, champion, holdout and policy, the decision is found, not made
     anew.
     """
-    from refit.promote import decide
+    from refit.steps import promote_only
 
-    decision = decide(_root())
+    decision = promote_only(_root())
     console.print(escape(decision.sentence))
     if decision.cached:
         console.print("(decided before)", style="dim")
+
+
+@app.command()
+def lineage(
+    version: Annotated[str, typer.Argument(help="A number, or an alias such as `@champion`.")],
+    full: Annotated[bool, typer.Option("--json", help="Print the whole lineage.json.")] = False,
+) -> None:
+    """Say where a registered version came from: commit, data, packages, machine, grade."""
+    import json
+
+    from refit import versions
+
+    root = _root()
+    found = versions.find(root, version)
+    if found is None:
+        raise typer.BadParameter("expected a number, or an alias such as @champion")
+    told = versions.lineage(root, found)
+    if full:
+        print(json.dumps(told, indent=2, sort_keys=True))
+        return
+    for line in versions.lines(told, found):
+        console.print(escape(line))
+
+
+@app.command()
+def reproduce(
+    version: Annotated[
+        str, typer.Argument(help="A number, an alias such as `@champion`, or a commit.")
+    ],
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(help="Run with so many threads; give it several times (1, 2 and 4)."),
+    ] = None,
+    own_environment: Annotated[
+        bool,
+        typer.Option(
+            "--own-environment",
+            help="Install the commit's own constraints.txt into a virtual environment aside.",
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Leave out the stages' own output.")
+    ] = False,
+) -> None:
+    """Make a version again from its commit and raw data, compare the bytes, and grade it.
+
+    Everything runs aside, from raw partitions on, with nothing restored; the workspace stays as it
+    is. The grade that was reached is written onto the version. Status 1 when anything differs.
+    """
+    from refit import reproduce as again
+    from refit import versions
+
+    root = _root()
+    target = versions.target(root, version)
+    console.print(f"making commit {target.commit[:12]} again, in a folder aside")
+    made = again.reproduce(
+        root,
+        target,
+        lambda line: None if quiet else console.print(f"  {escape(line)}", style="dim"),
+        threads=tuple(threads or ()),
+        own_environment=own_environment,
+    )
+    found = versions.find(root, version)
+    if found is not None:
+        versions.record(root, found, made)
+    for line in made.lines():
+        console.print(escape(line))
+    if made.grade is None:
+        raise typer.Exit(1)
+
+
+GitRemote = Annotated[str, typer.Option("--git", help="The Git remote that takes the commits.")]
+DvcRemote = Annotated[
+    str | None, typer.Option("--dvc", help="The DVC remote; the default one if none is named.")
+]
+
+
+@app.command()
+def push(git: GitRemote = "origin", dvc: DvcRemote = None) -> None:
+    """Send the commits of versions, and data, outputs and results, to the remotes.
+
+    After it, anyone with the two remotes can restore every result without computing it, and make
+    every version again.
+    """
+    from refit import remotes
+
+    sent = remotes.push(_root(), git_remote=git, dvc_remote=dvc, say=console.print)
+    console.print(f"{sent.commits} commits of versions kept by the remote, {sent.files} files sent")
+
+
+@app.command()
+def pull(git: GitRemote = "origin", dvc: DvcRemote = None) -> None:
+    """Bring the commits of versions, and data, outputs and results, from the remotes.
+
+    `refit run` then restores what others have computed from the same inputs.
+    """
+    from refit import remotes
+
+    brought = remotes.pull(_root(), git_remote=git, dvc_remote=dvc, say=console.print)
+    console.print(f"{brought.commits} commits of versions here, {brought.files} files brought")
 
 
 @app.command()

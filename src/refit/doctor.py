@@ -1,6 +1,5 @@
 """The checks of `refit doctor`: what is wrong with the environment, and how to mend it."""
 
-import importlib.metadata
 import os
 import shutil
 import sys
@@ -8,9 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
-from refit import imports, servers, tracking
+from refit import imports, pins, servers, tracking
 from refit.core import determinism, params
 from refit.core.errors import RefitError
 from refit.pipeline import open_pipeline
@@ -37,6 +34,7 @@ def examine(root: Path) -> Iterator[Check]:
     yield _disk(root)
     yield _asked("params.yaml", lambda: f"dataset {params.dataset_name(root / 'params.yaml')}")
     yield _asked("Git and DVC", lambda: _pipeline(root))
+    yield _determinism(root)
     yield _dependencies(root)
     yield _remote(root)
     yield _asked("MLflow", lambda: _mlflow(root))
@@ -55,19 +53,7 @@ def _python() -> Check:
 
 def _pins(root: Path) -> Check:
     """Installed versions against constraints.txt; a local label such as +cpu does not count."""
-    wrong = []
-    for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines():
-        text = line.split("#")[0].strip()
-        if not text:
-            continue
-        wanted = Requirement(text)
-        try:
-            installed = importlib.metadata.version(wanted.name).split("+")[0]
-        except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{wanted.name} is missing")
-            continue
-        if not wanted.specifier.contains(installed, prereleases=True):
-            wrong.append(f"{wanted.name} {installed}, pinned {wanted.specifier}")
+    wrong = pins.differing(root / pins.CONSTRAINTS)
     return Check(
         name="pinned packages",
         ok=not wrong,
@@ -103,6 +89,24 @@ def _disk(root: Path) -> Check:
         ok=free >= NEEDED_GIB,
         found=f"{free:.0f} GiB free",
         mend=f"free at least {NEEDED_GIB} GiB; `dvc gc --workspace` drops old results",
+    )
+
+
+def _determinism(root: Path) -> Check:
+    """Two results of one stage from the same inputs prove that it is not deterministic."""
+    try:
+        with open_pipeline(root, wait=2) as pipeline:
+            several = {stage: n for stage, n in pipeline.results().items() if n > 1}
+    except RefitError as error:
+        return Check(name="determinism", ok=False, found=str(error))
+    found = "; ".join(
+        f"{stage}: {n} different results from the same inputs" for stage, n in several.items()
+    )
+    return Check(
+        name="determinism",
+        ok=not several,
+        found=found or "one result of each stage",
+        mend="find what is random in the stage: `refit reproduce` shows what differs",
     )
 
 

@@ -1,11 +1,11 @@
 """DVC's stages, run from Python exactly as `dvc repro` runs them: one cache behind two doors.
 
 This is the only module that imports DVC. Of its API, which is only more or less stable, it uses
-Repo, reproduce(single_item, force, run_env), status, add, index.graph, fs and its locks, and three
-internals that tests hold: the keyword arguments of the process that runs a stage (to read its
-output), the names of the loggers that tell a run from a restore, and the switches of its progress
-bars. One flock of the project's own lets one run at a time through; against a `dvc repro` at work
-in the same folder, DVC's own locks are waited for.
+Repo, reproduce(single_item, force, run_env), status, add, push, fetch, checkout, index.graph, fs
+and its locks, and four internals that tests hold: the keyword arguments of the process that runs a
+stage (to read its output), the names of the loggers that tell a run from a restore, the switches of
+its progress bars, and the keys of its run cache. One flock of the project's own lets one run at a
+time through; against a `dvc repro` at work in the same folder, DVC's own locks are waited for.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -135,6 +135,63 @@ class Pipeline:
         with self._dvc_errors(f"{path} cannot be tracked"):
             self._patiently(lambda: self.repo.add(str(path)))
         return pointer.read_bytes() != before
+
+    def push(self, commits: Iterable[str], remote: str | None = None) -> int:
+        """Send what the workspace and the commits name, and the run cache; returns files sent."""
+        with self._dvc_errors("results cannot be sent to the DVC remote"):
+            return int(
+                self._patiently(
+                    lambda: self.repo.push(revs=list(commits), run_cache=True, remote=remote)
+                )
+            )
+
+    def pull(self, commits: Iterable[str], remote: str | None = None) -> int:
+        """Bring what the commits name, tracked data and the run cache; returns files brought.
+
+        The workspace gets its tracked data; stages are restored when they are asked for.
+        """
+        with self._dvc_errors("results cannot be brought from the DVC remote"):
+            brought = self._patiently(
+                lambda: self.repo.fetch(revs=list(commits), run_cache=True, remote=remote)
+            )
+            sources = [node.addressing for node in self._order() if node.is_data_source]
+            if sources:
+                self._patiently(lambda: self.repo.checkout(targets=sources, force=False))
+        return int(brought)
+
+    def fetch_sources(self, commit: str) -> None:
+        """Bring the tracked data (.dvc files) of a commit into the cache, no file of the workspace.
+
+        Raises:
+            PipelineError: neither the cache nor a remote has them.
+        """
+        with self._dvc_errors(f"the tracked data of commit {commit[:12]} cannot be brought"):
+            sources = [node.addressing for node in self._order() if node.is_data_source]
+            self._patiently(
+                lambda: self.repo.fetch(targets=sources, revs=[commit], workspace=False)
+            )
+
+    def results(self) -> dict[str, int]:
+        """How many different results each stage has had from its present inputs.
+
+        DVC keeps every result under a key of the stage's command, dependencies and parameters, from
+        either door and, after a pull, from other machines. More than one is proof that the stage is
+        not deterministic.
+        """
+        from dvc.stage.cache import _get_stage_hash
+
+        folder = Path(self.repo.cache.legacy.path) / "runs"
+        found = {}
+        for node in self._order():
+            key = None if node.is_data_source or not _has_run(node) else _get_stage_hash(node)
+            if key:
+                found[node.addressing] = len(list((folder / key[:2] / key).glob("[0-9a-f]*")))
+        return found
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the cache, laid out as a remote is."""
+        return Path(self.repo.cache.local.path).parents[1]
 
     def sweep(self) -> None:
         """Clear what a killed run left, under the guard under which DVC edits that file itself.

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from refit import compare, metrics, verdict
+from refit import compare, metrics, origin, verdict
 from refit.compare import Comparison, Outcome
 from refit.core import files, params
 from refit.core.errors import ConfigError, DataError, PipelineError
 from refit.core.params import param
 from refit.dataset import Task
-from refit.identity import LINEAGE, identity
+from refit.identity import identity
 from refit.peek import Peek, UnknownError
 from refit.registry import Registry, Version
 
@@ -51,6 +51,9 @@ class PromoteParams:
     confidence: float = param("confidence of the interval", minimum=0.5, maximum=0.999)
     resamples: int = param("bootstrap samples", minimum=100)
     seed: int = param("seed of the bootstrap", minimum=0)
+    accept_several_results: bool = param(
+        "decide even when the same inputs have given different results"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,11 @@ class _Candidate:
             "policy": asdict(self.policy),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def policy(root: Path) -> PromoteParams:
+    """The policy of the project."""
+    return params.read(PromoteParams, "promote", root / "params.yaml")
 
 
 def decide(root: Path) -> Decision:
@@ -151,7 +159,7 @@ def _candidate(root: Path) -> _Candidate:
         root=root,
         name=params.dataset_name(root / "params.yaml"),
         digest=identity(root / BUNDLE),
-        policy=params.read(PromoteParams, "promote", root / "params.yaml"),
+        policy=policy(root),
     )
 
 
@@ -183,14 +191,15 @@ def _recorded(found: Mapping[str, Any], root: Path, *, cached: bool = True) -> D
 def _decide(
     registry: Registry, candidate: _Candidate, champion: Version | None, key: str
 ) -> Decision:
-    lineage = files.read_json(candidate.root / BUNDLE / LINEAGE)
+    lineage = origin.describe(candidate.root, candidate.name, candidate.digest)
     compared = _compare(registry, candidate, champion)
     outcome = compare.verdict(compared, candidate.policy.minimum_effect)
     version = registry.register(
         candidate.digest,
         candidate.root / BUNDLE,
-        fingerprint=lineage["training"]["fingerprint"],
-        description="",
+        fingerprint=lineage["training"],
+        lineage=lineage,
+        tags=origin.tags(lineage),
     )
     rival = f"version {champion.number}" if champion else LINEAR
     measured = files.read_json(candidate.root / EVALUATION / "metrics.json")

@@ -6,6 +6,7 @@ every client of the registry can read them.
 """
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from refit import tracking
 from refit.core import files
 from refit.core.errors import RegistryError
-from refit.identity import identity
+from refit.identity import LINEAGE, identity
 from refit.lock import only_one
 from refit.project import STATE
 
@@ -70,15 +71,19 @@ class Registry:
 
     def champion(self) -> Version | None:
         """The version that the alias `champion` names."""
+        return self.named(CHAMPION)
+
+    def named(self, alias: str) -> Version | None:
+        """The version that an alias names."""
         from mlflow.exceptions import MlflowException
 
         try:
-            found = self._client.get_model_version_by_alias(self.name, CHAMPION)
+            found = self._client.get_model_version_by_alias(self.name, alias)
         except (MlflowException, OSError) as error:
             code = error.error_code if isinstance(error, MlflowException) else ""
             if code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 return None
-            raise self._fault("the champion cannot be asked for", error) from error
+            raise self._fault(f"the alias {alias} cannot be asked for", error) from error
         return _version(found)
 
     def find(self, digest: str) -> Version | None:
@@ -89,24 +94,68 @@ class Registry:
             )
         return _version(found[0]) if found else None
 
-    def register(self, digest: str, bundle: Path, *, fingerprint: str, description: str) -> Version:
-        """Log the bundle and register it; the same digest is never registered twice."""
+    def register(
+        self,
+        digest: str,
+        bundle: Path,
+        *,
+        fingerprint: str,
+        lineage: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Version:
+        """Log the bundle and register it; the same digest is never registered twice.
+
+        Args:
+            digest: of the bundle.
+            bundle: its folder.
+            fingerprint: of the training, which names the run.
+            lineage: logged as lineage.json in the place of the bundle's own; it has the run added.
+            tags: of the version, besides its digest and fingerprint.
+        """
         known = self.find(digest)
         if known is not None:
             return known
         self._make_model()
         run = self._run(fingerprint)
-        folder = f"bundle-{digest[:12]}"
+        folder = _folder(digest)
         with self._said("the bundle cannot be registered") as client:
             client.log_artifacts(run, str(bundle), folder)
+            if lineage is not None:
+                text = json.dumps({**lineage, "run": run}, indent=2, sort_keys=True)
+                client.log_text(run, f"{text}\n", f"{folder}/{LINEAGE}")
             made = client.create_model_version(
                 self.name,
                 f"runs:/{run}/{folder}",
                 run,
-                tags={DIGEST: digest, tracking.FINGERPRINT: fingerprint},
-                description=description,
+                tags={**(tags or {}), DIGEST: digest, tracking.FINGERPRINT: fingerprint},
             )
         return _version(made)
+
+    def version(self, number: int) -> Version:
+        """The version with this number.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        with self._said(f"version {number} cannot be read") as client:
+            return _version(client.get_model_version(self.name, str(number)))
+
+    def lineage(self, version: Version) -> dict[str, Any]:
+        """The version's lineage.json, read from the artifact store."""
+        with (
+            self._said("the lineage cannot be downloaded") as client,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            path = f"{_folder(version.digest)}/{LINEAGE}"
+            found: dict[str, Any] = files.read_json(
+                Path(client.download_artifacts(version.run, path, folder))
+            )
+        return found
+
+    def note(self, version: Version, tags: Mapping[str, str]) -> None:
+        """Write tags onto the version."""
+        for key, value in tags.items():
+            self._tag(version, key, value)
 
     def log(
         self,
@@ -181,7 +230,7 @@ class Registry:
         if not target.is_dir() or identity(target) != version.digest:
             with self._said("the bundle cannot be downloaded") as client:
                 target.mkdir(parents=True, exist_ok=True)
-                folder = f"bundle-{version.digest[:12]}"
+                folder = _folder(version.digest)
                 client.download_artifacts(version.run, folder, str(target.parent / "incoming"))
                 got = target.parent / "incoming" / folder
                 for path in sorted(got.iterdir()):
@@ -255,6 +304,11 @@ class Registry:
             do="see whether the MLflow server is up and its disk is not full, then run again:"
             " what was done is kept",
         )
+
+
+def _folder(digest: str) -> str:
+    """Where a bundle lies among the artifacts of its run."""
+    return f"bundle-{digest[:12]}"
 
 
 def _version(found: Any) -> Version:

@@ -21,12 +21,20 @@ class Status:
     registry_fault: str
     """Why the registry could not be asked; '' when it could."""
     changes: dict[str, tuple[str, ...]]
+    results: dict[str, int]
+    """How many different results each stage has had from its present inputs."""
     partitions: dict[str, tuple[str, ...]]
     servers: dict[str, str]
 
     def lines(self) -> list[str]:
         """The state as a person reads it."""
-        return [self._champion(), *self._data(), *self._stale(), *self._servers()]
+        return [
+            self._champion(),
+            *self._data(),
+            *self._stale(),
+            *self._alarm(),
+            *self._servers(),
+        ]
 
     def _champion(self) -> str:
         if self.registry_fault:
@@ -41,7 +49,7 @@ class Status:
 
     def _data(self) -> list[str]:
         return [
-            f"data       {table}: {len(names)} partitions, {names[0]} to {names[-1]}"
+            f"data       {table}: {_span(names)}"
             for table, names in self.partitions.items()
             if names
         ] or ["data       none yet: `refit ingest`"]
@@ -53,6 +61,14 @@ class Status:
             f"would run  {stage}: {'; '.join(reasons[:4])}"
             + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else "")
             for stage, reasons in self.changes.items()
+        ]
+
+    def _alarm(self) -> list[str]:
+        return [
+            f"ALARM      {stage}: {count} different results from the same inputs: `refit promote`"
+            " refuses them, `refit reproduce` shows what differs"
+            for stage, count in self.results.items()
+            if count > 1
         ]
 
     def _servers(self) -> list[str]:
@@ -69,11 +85,12 @@ def status(root: Path) -> Status:
     except RegistryError as error:
         fault = str(error)
     with open_pipeline(root, wait=2) as pipeline:
-        changes = pipeline.changes()
+        changes, results = pipeline.changes(), pipeline.results()
     return Status(
         champion=champion,
         registry_fault=fault,
         changes=changes,
+        results=results,
         partitions=partitions(root),
         servers={
             name: server.url if server.port else f"process {server.pid}"
@@ -89,3 +106,9 @@ def partitions(root: Path) -> dict[str, tuple[str, ...]]:
         folder.name: tuple(sorted(path.stem for path in folder.glob("*.parquet")))
         for folder in folders
     }
+
+
+def _span(names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{len(names)} partitions, {names[0]} to {names[-1]}"

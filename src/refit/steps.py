@@ -11,6 +11,7 @@ from pathlib import Path
 
 from refit import dataset, ingest, promote
 from refit.core import params
+from refit.core.errors import PipelineError
 from refit.pipeline import Pipeline, open_pipeline
 from refit.stagelog import OnOutput, Outcome
 
@@ -49,7 +50,19 @@ def steps(root: Path, *, until: str | None = None, force: bool = False) -> Itera
     with open_pipeline(root) as pipeline:
         for stage in pipeline.stages():
             yield _stage(pipeline, stage, force=force)
-        yield Step(name="promote", run=lambda _: _promote(root))
+        yield Step(name="promote", run=lambda _: _promote(pipeline, root))
+
+
+def promote_only(root: Path) -> promote.Decision:
+    """Decide about what the pipeline left, if that is what the workspace makes.
+
+    Raises:
+        PipelineError: something has changed since.
+    """
+    with open_pipeline(root) as pipeline:
+        _require_deterministic(pipeline, root)
+        _require_unchanged(pipeline)
+        return promote.decide(root)
 
 
 def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
@@ -60,7 +73,8 @@ def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
             return ()
         names = pipeline.stages()
         seconds = (time.monotonic() - started) / max(len(names), 1)
-        decided = _promote(root)
+        _require_deterministic(pipeline, root)
+        decided = _decide(root)
     cached = (
         StepResult(name=name, outcome=Outcome.CACHED, reason="", seconds=seconds) for name in names
     )
@@ -97,7 +111,13 @@ def _ingest(root: Path, until: str, on_output: OnOutput) -> StepResult:
     )
 
 
-def _promote(root: Path) -> StepResult:
+def _promote(pipeline: Pipeline, root: Path) -> StepResult:
+    _require_deterministic(pipeline, root)
+    _require_unchanged(pipeline)
+    return _decide(root)
+
+
+def _decide(root: Path) -> StepResult:
     started = time.monotonic()
     decision = promote.decide(root)
     return StepResult(
@@ -107,3 +127,26 @@ def _promote(root: Path) -> StepResult:
         seconds=time.monotonic() - started,
         report=decision.report,
     )
+
+
+def _require_unchanged(pipeline: Pipeline) -> None:
+    """A version must be what its commit makes: nothing may have changed since the stages ran."""
+    changes = pipeline.changes()
+    if changes:
+        raise PipelineError(
+            "the workspace is not what the candidate was made of",
+            got="; ".join(f"{name}: {', '.join(why)}" for name, why in changes.items()),
+            do="run `refit run`, which brings the stages up to date and then decides",
+        )
+
+
+def _require_deterministic(pipeline: Pipeline, root: Path) -> None:
+    several = {stage: count for stage, count in pipeline.results().items() if count > 1}
+    if several and not promote.policy(root).accept_several_results:
+        raise PipelineError(
+            "the same inputs have given different results, so the candidate cannot be made again",
+            got="; ".join(f"{stage}: {count} results" for stage, count in several.items()),
+            expected="one result of each stage",
+            do="find what is random in the stage (`refit reproduce` shows what differs), or set"
+            " `promote.accept_several_results: true` in params.yaml",
+        )

@@ -1,0 +1,215 @@
+"""Versions made again from their commit: the same bytes, or where and how they differ."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refit import git, machine, reproduce, versions
+from refit.core import files
+from refit.core.errors import PipelineError, RegistryError, SetupError
+from refit.registry import Registry
+from refit.reproduce import Target
+
+Make = Callable[[str], Any]
+RANDOM = '    print(evaluate.summary(report))\n    files.write_text(EVALUATION / "noise", str(id(report)))\n'
+IDENTITY = ("-c", "user.name=x", "-c", "user.email=x@y")
+
+
+def call_git(root: Path, *arguments: str) -> str:
+    command = ["git", *IDENTITY, *arguments]
+    done = subprocess.run(command, cwd=root, text=True, capture_output=True, check=True)
+    return done.stdout.strip()
+
+
+def copy(project: Any, target: Path) -> Any:
+    """The project with all that it has computed, in a repository with one commit."""
+    shutil.copytree(project.root, target, symlinks=True)
+    shutil.rmtree(target / ".refit", ignore_errors=True)
+    call_git(target, "add", "-A")
+    call_git(target, "commit", "-q", "-m", "first")
+    return type(project)(target)
+
+
+@pytest.fixture(autouse=True)
+def _own_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def project(projects: Make, tmp_path: Path) -> Any:
+    """A project whose pipeline has run."""
+    return copy(projects("pumps"), tmp_path / "pumps")
+
+
+def picture(root: Path) -> dict[str, str]:
+    """Every file of the workspace that is neither Git's, DVC's own state nor the registry's."""
+    left_out = {".git", ".venv", ".refit", "tmp"}
+    paths = (p for p in root.rglob("*") if not left_out & set(p.relative_to(root).parts))
+    return {str(p): files.digest(p) for p in paths if p.is_file() and "__pycache__" not in p.parts}
+
+
+@pytest.mark.slow
+def test_a_version_of_a_dirty_workspace_is_made_again(project: Any) -> None:
+    """Changed code and parameters that nobody committed are held, run again, and graded."""
+    root = project.root
+    project.change("train", dropout=0.1)
+    with (root / "src/refit/train.py").open("a") as handle:
+        handle.write("# nobody committed this\n")
+    head = call_git(root, "rev-parse", "HEAD")
+    project.call("refit", "run", "--no-server", "-q")
+    version = versions.find(root, "@champion")
+    assert version is not None
+    told = versions.lineage(root, version)
+    assert told["commit"]["parent"] == head != told["commit"]["commit"]
+    assert version.tags["refit.commit"] == told["commit"]["commit"]
+    assert "nobody committed this" in call_git(
+        root, "show", f"{told['commit']['ref']}:src/refit/train.py"
+    )
+    assert (
+        call_git(root, "show", f"{told['commit']['commit']}:dvc.lock")
+        == (root / "dvc.lock").read_text().strip()
+    )
+    assert told["params"]["train"]["dropout"] == 0.1
+    assert told["data"]["readings/part-0.parquet"] == files.digest(
+        root / "data/raw/readings/part-0.parquet"
+    )
+    assert told["seconds"].keys() >= {"train", "evaluate"}
+
+    call_git(root, "checkout", "-q", "params.yaml", "src")
+    before = picture(root)
+    counts = [word for count in reproduce.THREADS for word in ("--threads", str(count))]
+    done = project.call("refit", "reproduce", "@champion", "-q", *counts)
+    assert "the same bytes: all 8 outputs" in done.stdout
+    assert "grade threads, with 1 and 2 and 4 threads" in done.stdout
+    assert picture(root) == before
+    assert call_git(root, "rev-parse", "HEAD") == head
+    graded = versions.find(root, "1")
+    assert graded is not None
+    assert graded.tags[versions.GRADE] == "threads"
+    assert "at" in json.loads(graded.tags[versions.REPRODUCED + "threads"])
+    shown = project.call("refit", "lineage", "1").stdout
+    assert "grade      threads" in shown
+    assert not list((root / ".refit/reproduce").glob("*"))
+
+
+def test_a_grade_is_what_was_measured() -> None:
+    """One, two and four threads give `threads`; a maker that was not the registered one, any-x86."""
+    here = machine.this()
+    unknown = Target(commit="", digest=None, machine=None)
+    same = Target(commit="", digest=None, machine=here)
+    elsewhere = Target(commit="", digest=None, machine=replace(here, vendor="another"))
+    assert reproduce._grade(unknown, (), here) == "machine"
+    assert reproduce._grade(same, (1, 2), here) == "machine"
+    assert reproduce._grade(same, (4, 2, 1), here) == "threads"
+    assert reproduce._grade(elsewhere, (), here) == "any-x86"
+    assert machine.parse(json.loads(json.dumps(asdict(here)))) == here
+
+
+@pytest.mark.slow
+def test_randomness_is_found_where_it_enters(project: Any) -> None:
+    """A stage that is not deterministic is named with what differs, and its version so marked."""
+    root = project.root
+    path = root / "src/refit/stages/evaluate.py"
+    text = path.read_text()
+    old = "    print(evaluate.summary(report))\n"
+    assert old in text
+    path.write_text(text.replace(old, RANDOM))
+    project.call("refit", "run", "--no-server", "-q")
+    done = project.call("refit", "reproduce", "1", "-q", check=False)
+    assert done.returncode == 1
+    assert "stage evaluate is the first that differs" in done.stdout
+    assert "data/evaluation: noise: " in done.stdout
+    version = versions.find(root, "1")
+    assert version is not None
+    assert json.loads(version.tags[versions.DIFFERS])["stage"] == "evaluate"
+    assert versions.GRADE not in version.tags
+
+    project.call("dvc", "repro", "--force", "--single-item", "evaluate")
+    refused = project.call("refit", "promote", check=False)
+    assert refused.returncode == 1
+    assert "evaluate: 2 results" in refused.stderr
+    assert "evaluate: 2 different results" in project.call("refit", "status").stdout
+    assert "evaluate: 2 different results" in project.call("refit", "doctor", check=False).stdout
+    project.change("promote", accept_several_results=True)
+    assert "Version 1" in project.call("refit", "promote").stdout
+
+
+@pytest.mark.slow
+def test_other_packages_are_said(project: Any) -> None:
+    """A commit that pins what is not installed is refused by name before anything runs."""
+    root = project.root
+    pins = root / "constraints.txt"
+    pins.write_text(pins.read_text().replace("numpy==", "numpy==0.") + "no-such-package==1\n")
+    target = Target(commit=git.snapshot(root).commit, digest=None, machine=None)
+    with pytest.raises(
+        SetupError, match=r"no-such-package is missing.*--own-environment"
+    ) as caught:
+        reproduce.reproduce(root, target, lambda _: None)
+    assert "numpy" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_made_again_is_said(project: Any) -> None:
+    """An unknown version, alias or commit, data that is gone, and a commit without any result."""
+    root = project.root
+    for name, said in (
+        ("7", "version 7"),
+        ("@gone", "alias @gone"),
+        ("nowhere", "no version or commit"),
+    ):
+        with pytest.raises(RegistryError, match=said):
+            versions.target(root, name)
+    target = versions.target(root, "HEAD")
+    shutil.rmtree(root / ".dvc/cache")
+    with pytest.raises(PipelineError, match=r"raw data of commit .* is nowhere to be found"):
+        reproduce.reproduce(root, target, lambda _: None)
+    (root / "dvc.lock").unlink()
+    with pytest.raises(PipelineError, match="holds no result"):
+        folder = root / "empty"
+        folder.mkdir()
+        shutil.copy(root / "dvc.yaml", folder)
+        reproduce._lock(folder)
+
+
+@pytest.mark.slow
+def test_two_clones_share_everything_through_the_remotes(project: Any, tmp_path: Path) -> None:
+    """What one clone computed and sent, another restores without computing, and makes again."""
+    root = project.root
+    bare, store = tmp_path / "bare.git", tmp_path / "store"
+    call_git(tmp_path, "init", "-q", "--bare", "-b", "main", str(bare))
+    project.call("dvc", "remote", "add", "-d", "store", str(store))
+    project.change("train", dropout=0.1)
+    project.call("refit", "run", "--no-server", "-q")
+    call_git(root, "checkout", "-q", "params.yaml")
+    project.call("refit", "run", "--no-server", "-q")
+    call_git(root, "add", "-A")
+    call_git(root, "commit", "-q", "-m", "with a remote")
+    call_git(root, "remote", "add", "origin", str(bare))
+    call_git(root, "push", "-q", "origin", "HEAD:main")
+    held = git.kept(root)
+    assert len(held) == 2
+    sent = project.call("refit", "push")
+    assert "2 commits of versions" in sent.stdout
+
+    other = tmp_path / "other"
+    call_git(tmp_path, "clone", "-q", "--no-local", str(bare), str(other))
+    (other / ".venv").symlink_to(root / ".venv")
+    second = type(project)(other)
+    assert "2 commits of versions here" in second.call("refit", "pull").stdout
+    assert git.kept(other) == held
+    states = [
+        line.split()[:2]
+        for line in second.call("refit", "run", "--no-server", "-q").stdout.splitlines()
+    ]
+    assert [state for state, step in states if step != "promote"] == ["Restored"] * 5
+    assert call_git(other, "status", "--porcelain") in {"", "?? .venv"}
+    registered = Registry(other, "pumps").champion()
+    assert registered is not None
+    assert "the same bytes" in second.call("refit", "reproduce", "@champion", "-q").stdout
+    assert versions.target(other, next(iter(held))).commit in held.values()
