@@ -1,11 +1,9 @@
-"""Training: the same bytes each time, also after a kill, and a clear word when it breaks down."""
+"""Training: the same bytes each time, also when resumed, and a clear word when it breaks down."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,9 @@ import pytest
 
 from refit import checkpoint, fingerprint, train
 from refit.core.errors import ConfigError, DataError, TrainingError
-from refit.core.files import digest
 from refit.prepared import Arrays
-from refit.train import TrainParams
+from refit.signals import Stop
+from refit.train import Stopped, TrainParams
 
 SETTINGS: dict[str, Any] = {
     "seed": 3,
@@ -42,7 +40,9 @@ def arrays(rows: int = 320, seed: int = 0) -> Arrays:
     return Arrays(numeric=numeric, categorical=categorical, target=target)
 
 
-def fit(folder: Path, log: Any = lambda *_: None, **changes: Any) -> train.Trained:
+def fit(
+    folder: Path, log: Any = lambda *_: None, stop: Stop = lambda: None, **changes: Any
+) -> train.Trained:
     settings = TrainParams(**{**SETTINGS, **changes})
     rows = arrays()
     return train.fit(
@@ -53,6 +53,7 @@ def fit(folder: Path, log: Any = lambda *_: None, **changes: Any) -> train.Train
         settings=settings,
         checkpoints=folder,
         log=log,
+        stop=stop,
     )
 
 
@@ -69,37 +70,134 @@ def test_the_same_seed_is_the_same_bytes(tmp_path: Path) -> None:
     assert weights(fit(tmp_path / "c", seed=4)) != weights(first)
 
 
-class Stop(Exception):
-    """Thrown in place of a kill, in the middle of an epoch."""
+def at_step(last: int, first: int = 0) -> Stop:
+    """Asks to stop after that step; training asks once a step."""
+    steps = iter(range(first + 1, 1000))
+    return lambda: Signals.SIGTERM if next(steps) == last else None
 
 
-@pytest.mark.parametrize("step", [3, 11, 25, 39])
-def test_a_resumed_training_ends_in_the_same_bytes(tmp_path: Path, step: int) -> None:
-    """Stopped in any epoch and started again, training ends where an undisturbed one ends."""
-    whole = fit(tmp_path / "whole")
-
-    def stop(metrics: dict[str, float], now: int) -> None:
-        if now >= step:
-            raise Stop
-
-    with pytest.raises(Stop):
-        fit(tmp_path / "cut", log=stop)
-    resumed = fit(tmp_path / "cut")
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_a_stopped_training_ends_in_the_same_bytes(tmp_path: Path, dropout: float) -> None:
+    """Stopped at steps within epochs and at their ends, training ends as an undisturbed one."""
+    whole = fit(tmp_path / "whole", dropout=dropout)
+    reached = 0
+    for step in (1, 7, 10, 19, 25, 39, 40):
+        with pytest.raises(Stopped, match=rf"SIGTERM; the next run goes on from step {step}$"):
+            fit(tmp_path / "cut", stop=at_step(step, reached), dropout=dropout)
+        reached = step
+    resumed = fit(tmp_path / "cut", dropout=dropout)
+    assert resumed.resumed_from == 40
     assert weights(resumed) == weights(whole)
     assert resumed.history == whole.history
-    assert (resumed.resumed_from > 0) == (step > 10)
 
 
-def test_a_truncated_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
-    """Two checkpoints are kept, and when the newest is cut short the other serves."""
+class Kill(Exception):
+    """Thrown in place of a kill."""
+
+
+@pytest.mark.parametrize("seconds", [0.0, 30.0])
+@pytest.mark.parametrize("step", [10, 20, 30, 40])
+def test_a_killed_training_ends_in_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, seconds: float
+) -> None:
+    """Broken off at any moment and begun again, training goes on from the last checkpoint due."""
+    whole = fit(tmp_path / "whole")
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", seconds)
+
+    def kill(metrics: dict[str, float], now: int) -> None:
+        if now == step:
+            raise Kill
+
+    with pytest.raises(Kill):
+        fit(tmp_path / "cut", log=kill)
+    resumed = fit(tmp_path / "cut")
+    assert resumed.resumed_from == step - (1 if seconds == 0 else 10)
+    assert weights(resumed) == weights(whole)
+    assert resumed.history == whole.history
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def blank(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+
+
+def of_another_version(path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "VERSION", checkpoint.VERSION + 1)
+        replace(path)
+
+
+def of_another_shape(path: Path) -> None:
+    replace(path, hidden_width=24)
+
+
+def of_more_batches(path: Path) -> None:
+    replace(path, batch_size=16)
+
+
+def replace(path: Path, **changes: Any) -> None:
+    """Another training's checkpoint of the same step, whole in itself."""
+    aside = path.parent / "aside"
+    with pytest.raises(Stopped):
+        fit(aside, stop=at_step(number(path)), **changes)
+    (found,) = (file for file in aside.iterdir() if number(file) == number(path))
+    path.unlink()
+    found.rename(path.parent / found.name)
+
+
+def number(path: Path) -> int:
+    return int(path.name.split(".")[0].removeprefix("step-"))
+
+
+@pytest.mark.parametrize(
+    "spoil", [cut, blank, of_another_version, of_another_shape, of_more_batches]
+)
+def test_a_spoilt_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    """Two checkpoints are kept; when the newest cannot serve, the other does, to the same end."""
+    whole = fit(tmp_path / "whole")
+    folder = tmp_path / "cut"
+    with pytest.raises(Stopped):
+        fit(folder, stop=at_step(25))
+    kept = sorted(folder.iterdir())
+    assert [number(path) for path in kept] == [20, 25]
+    spoil(kept[-1])
+    (folder / ".step-0000000026.abc.safetensors.123.part").write_bytes(b"half")
+    resumed = fit(folder)
+    assert resumed.resumed_from == 20
+    assert weights(resumed) == weights(whole)
+    left = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    assert [number(path) for path in left] == [30, 40]
+
+
+def test_without_any_usable_checkpoint_training_begins_anew(tmp_path: Path) -> None:
+    """When both kept checkpoints are spoilt, nothing of them is used."""
     whole = fit(tmp_path)
-    kept = sorted(tmp_path.glob("*.safetensors"))
-    assert [path.stem for path in kept] == ["epoch-00003", "epoch-00004"]
-    kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
-    found = checkpoint.newest(tmp_path)
-    assert found is not None
-    assert found.epoch == 3
-    assert weights(fit(tmp_path)) == weights(whole)
+    for path in tmp_path.iterdir():
+        cut(path)
+    again = fit(tmp_path)
+    assert again.resumed_from == 0
+    assert weights(again) == weights(whole)
+
+
+def test_no_checkpoint_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every checkpoint is a file of its own, at most two at a time, and none holds a pickle."""
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+    seen: dict[str, bytes] = {}
+
+    def look() -> None:
+        files = list(tmp_path.iterdir())
+        assert len(files) <= 2
+        for path in files:
+            assert seen.setdefault(path.name, path.read_bytes()) == path.read_bytes()
+
+    fit(tmp_path, stop=look)
+    assert sorted(number(Path(name)) for name in seen) == [*range(1, 41)]
 
 
 def test_the_best_epoch_is_kept_and_patience_ends(tmp_path: Path) -> None:
@@ -141,49 +239,6 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert max(rates) == settings.learning_rate
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 1e-5
-
-
-def run_stage(root: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "refit", "train"]
-    return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL)
-
-
-@pytest.mark.slow
-def test_a_killed_stage_resumes_to_the_same_bytes(projects: Any, tmp_path: Path) -> None:
-    """Kill -9 of the real stage, then again: the same weights, and one MLflow run for both."""
-    import shutil
-
-    project = projects("pumps")
-    root = tmp_path / "copy"
-    shutil.copytree(project.root, root, symlinks=True)
-    shutil.rmtree(root / ".refit")
-    expected = digest(root / "data/model")
-    environment = {**project.environment, "PYTHONPATH": f"{root / 'src'}:{root}"}
-    folder = root / ".refit/checkpoints"
-    killed = 0
-    for _ in range(3):
-        process = run_stage(root, environment)
-        before = set(folder.rglob("*.safetensors"))
-        while process.poll() is None and set(folder.rglob("*.safetensors")) <= before:
-            time.sleep(0.002)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            killed += 1
-        process.wait()
-    assert killed
-    assert run_stage(root, environment).wait() == 0
-    assert digest(root / "data/model") == expected
-    assert not list(folder.rglob("*.safetensors"))
-    found = runs(root)
-    assert [run.info.status for run in found] == ["FINISHED"]
-
-
-def runs(root: Path) -> list[Any]:
-    from refit import tracking
-
-    client = tracking.connect(root)
-    experiments = [e.experiment_id for e in client.search_experiments() if e.name == "pumps"]
-    return list(client.search_runs(experiments))
 
 
 def test_the_fingerprint_follows_code_data_and_parameters(pumps: Any) -> None:

@@ -1,12 +1,14 @@
-"""Checkpoints: everything that training needs to go on, in one safetensors file an epoch.
+"""Checkpoints: everything that training needs to go on, after any step, in one safetensors file.
 
-A checkpoint is written whole or not at all and never overwritten; the newest two are kept, so that
-one that a power failure truncated has another before it. Randomness needs no state here: every
-epoch seeds its own generators from the seed and its number (see refit.train).
+A file is called step-STEP.DIGEST.safetensors after the digest of its bytes, so that one which a
+power failure cut short or left half empty is known before it is read. It is written aside and
+renamed, never written over; the newest two of a stage's key are kept, and the newest three keys.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,52 +20,67 @@ from torch import Tensor
 
 from refit.core import files
 
+VERSION = 2
+"""Of the format; a checkpoint of another one is passed over."""
 KEPT = 2
+KEPT_KEYS = 3
+PATTERN = "step-*.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The state after `epoch` whole epochs."""
+    """The state after `step` optimizer steps."""
 
-    epoch: int
+    step: int
     model: Mapping[str, Tensor]
     best: Mapping[str, Tensor]
+    """The weights of the best epoch; empty during the first."""
     optimizer: Mapping[str, Tensor]
+    randomness: Tensor
+    """Of torch's generator, uint8."""
     progress: dict[str, Any]
-    """Plain values: history, best epoch, best validation loss, steps."""
+    """Plain values: epoch, history, losses of the epoch so far, best epoch and its loss."""
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Add a checkpoint to the folder, then drop all but the newest two."""
-    progress = json.dumps(checkpoint.progress, sort_keys=True).encode()
+    state = {"version": VERSION, "step": checkpoint.step, "progress": checkpoint.progress}
+    text = json.dumps(state, sort_keys=True, allow_nan=False).encode()
     tensors = {
         **_prefixed("model", checkpoint.model),
         **_prefixed("best", checkpoint.best),
         **_prefixed("optimizer", checkpoint.optimizer),
-        "progress": torch.frombuffer(bytearray(progress), dtype=torch.uint8),
+        "randomness": checkpoint.randomness,
+        "state": torch.frombuffer(bytearray(text), dtype=torch.uint8),
     }
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    files.write_bytes(folder / f"epoch-{checkpoint.epoch:05d}.safetensors", save(contiguous))
-    for old in sorted(folder.glob("epoch-*.safetensors"))[:-KEPT]:
+    data = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
+    name = f"step-{checkpoint.step:010d}.{_digest(data)}.safetensors"
+    files.write_bytes(folder / name, data)
+    for old in sorted(folder.glob(PATTERN))[:-KEPT]:
         old.unlink()
 
 
-def newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; a broken one is passed over."""
-    for path in sorted(folder.glob("epoch-*.safetensors"), reverse=True):
-        try:
-            tensors = load(path.read_bytes())
-            progress = json.loads(bytes(tensors.pop("progress").tolist()))
-        except (SafetensorError, KeyError, ValueError):
-            continue
-        return Checkpoint(
-            epoch=int(path.stem.removeprefix("epoch-")),
-            model=_without("model", tensors),
-            best=_without("best", tensors),
-            optimizer=_without("optimizer", tensors),
-            progress=progress,
-        )
+def newest(folder: Path, fits: Callable[[Checkpoint], bool]) -> Checkpoint | None:
+    """The newest checkpoint that is whole, of this format, and fits.
+
+    Those passed over are deleted, so that they do not count among the newest two.
+    """
+    for half in folder.glob(".*.part"):
+        half.unlink()
+    for path in sorted(folder.glob(PATTERN), reverse=True):
+        found = _read(path)
+        if found is not None and fits(found):
+            return found
+        path.unlink()
     return None
+
+
+def sweep(folder: Path) -> None:
+    """Remove abandoned keys' folders beside this one; with it, the newest three stay."""
+    others = [path for path in folder.parent.glob("*") if path.is_dir() and path != folder]
+    by_age = sorted(others, key=lambda path: path.stat().st_mtime_ns)
+    for old in by_age[: 1 - KEPT_KEYS]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -75,13 +92,39 @@ def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def unflatten(flat: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat tensors put back into the shape of `state`, an optimizer's `state_dict`."""
+def unflatten(flat: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The flat tensors by parameter number again, in memory of their own."""
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in flat.items():
         number, name = key.split(".", 1)
-        entries.setdefault(int(number), {})[name] = tensor
-    return {"state": entries, "param_groups": state["param_groups"]}
+        entries.setdefault(int(number), {})[name] = tensor.clone()
+    return entries
+
+
+def _read(path: Path) -> Checkpoint | None:
+    """The checkpoint, or None when it is not whole or of another version."""
+    try:
+        data = path.read_bytes()
+        if not path.name.endswith(f".{_digest(data)}.safetensors"):
+            return None
+        tensors = load(data)
+        state = json.loads(tensors.pop("state").numpy().tobytes())
+        if state["version"] != VERSION:
+            return None
+        return Checkpoint(
+            step=state["step"],
+            model=_without("model", tensors),
+            best=_without("best", tensors),
+            optimizer=_without("optimizer", tensors),
+            randomness=tensors["randomness"],
+            progress=state["progress"],
+        )
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

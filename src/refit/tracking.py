@@ -134,7 +134,7 @@ class Tracker:
         self._flush()
         with self._or_mute():
             if self._client is not None:
-                self._client.set_terminated(self._run, "FAILED" if kind else "FINISHED")
+                self._client.set_terminated(self._run, _state(kind))
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Note metrics at a step; points of a step that the run already has are left out."""
@@ -183,6 +183,13 @@ class Tracker:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def _state(kind: type[BaseException] | None) -> str:
+    """MLflow's word for how a run ended; what is no Exception (Ctrl-C) was sent from outside."""
+    if kind is None:
+        return "FINISHED"
+    return "FAILED" if issubclass(kind, Exception) else "KILLED"
 
 
 def short(error: BaseException) -> str:

@@ -1,17 +1,20 @@
-"""The training loop: seeded, deterministic on one CPU thread, resumable at every epoch.
+"""The training loop: seeded, deterministic on one CPU thread, resumable after every step.
 
 AdamW with linear warm-up and cosine decay, gradient clipping, early stopping on the validation
-loss. Each epoch draws its shuffle and its dropout from generators seeded by (seed, epoch), so a run
-that was killed and resumed meets the same randomness as one that was not. Batches are slices of the
-mapped arrays by a permutation; the last, incomplete batch is left to the next epoch's shuffle.
+loss. Each epoch draws its shuffle and its dropout from generators seeded by (seed, epoch). A
+checkpoint holds the state of dropout's generator and the epoch's losses so far, and the shuffle is
+remade from its seed, so a run that was killed and resumed ends in the bytes of one that was not.
+Batches are slices of the mapped arrays by a permutation; the last, incomplete batch is left to the
+next epoch's shuffle.
 """
 
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import torch
@@ -26,11 +29,25 @@ from refit.dataset import Task
 from refit.inference import evaluate, tensors
 from refit.model import Network, NetworkConfig
 from refit.prepared import Arrays
+from refit.signals import Stop
 
 Log = Callable[[dict[str, float], int], None]
 """Takes metrics and the number of optimizer steps done."""
 
 STEPS_PER_LOG = 10
+CHECKPOINT_SECONDS = 30.0
+"""A kill within an epoch costs no more work than this."""
+
+
+class Stopped(BaseException):
+    """Training was told to stop and left a checkpoint: no fault, as KeyboardInterrupt is none."""
+
+    def __init__(self, by: Signals, step: int) -> None:
+        super().__init__(
+            f"training was stopped by {by.name}; the next run goes on from step {step:,}"
+        )
+        self.status = 128 + by
+        """What a shell reports of a program that this signal ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +76,10 @@ class _Progress:
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
-    best_loss: float = math.inf
+    best_loss: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    """Of the epoch's steps so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +91,7 @@ class Trained:
     best_epoch: int
     steps: int
     resumed_from: int
+    """The step that the last checkpoint stood at, 0 without one."""
 
 
 def configure(
@@ -99,12 +119,14 @@ def fit(
     settings: TrainParams,
     checkpoints: Path,
     log: Log,
+    stop: Stop = lambda: None,
 ) -> Trained:
     """Train until the epochs are done or validation stops improving; resume where one can.
 
     Raises:
         DataError: fewer training rows than one batch.
         TrainingError: the loss or the gradient is no longer finite.
+        Stopped: a signal asked for it; the checkpoint of the last step is written.
     """
     if len(train) < settings.batch_size:
         raise DataError(
@@ -113,16 +135,18 @@ def fit(
             got=f"{len(train):,} rows, batches of {settings.batch_size:,}",
             do="make the batch smaller, or give training more partitions",
         )
-    loop = _Loop(train, task, config, settings)
-    resumed = loop.resume(checkpoints)
+    loop = _Loop(train, task, config, settings, checkpoints)
+    resumed = loop.resume()
     while loop.more():
-        started = time.monotonic()
-        mean_loss = loop.epoch(log)
+        started, first = time.monotonic(), loop.progress.step
+        loop.epoch(log, stop)
         seconds = time.monotonic() - started
-        loop.judge(mean_loss, evaluate(loop.network, task, validation))
-        loop.save(checkpoints)
-        log(_epoch_metrics(loop.progress, len(train), seconds), loop.progress.step)
+        loop.judge(evaluate(loop.network, task, validation))
+        loop.save()
+        rows = (loop.progress.step - first) * settings.batch_size
+        log(_epoch_metrics(loop.progress, rows, seconds), loop.progress.step)
         print(_line(loop.progress, settings.epochs, seconds), flush=True)
+        loop.heed(stop)
     return loop.finish(resumed)
 
 
@@ -130,9 +154,14 @@ class _Loop:
     """Network, optimizer and progress of one run."""
 
     def __init__(
-        self, train: Arrays, task: Task, config: NetworkConfig, settings: TrainParams
+        self,
+        train: Arrays,
+        task: Task,
+        config: NetworkConfig,
+        settings: TrainParams,
+        checkpoints: Path,
     ) -> None:
-        self.settings, self.task = settings, task
+        self.settings, self.task, self.checkpoints = settings, task, checkpoints
         self.numeric, self.categorical, self.target = tensors(train)
         self.network = Network(config, torch.Generator().manual_seed(settings.seed))
         if task == "regression":
@@ -143,6 +172,7 @@ class _Loop:
         self.best: dict[str, Tensor] = {}
         self.progress = _Progress()
         self.batches = len(train) // settings.batch_size
+        self.saved_at, self.saved_step = time.monotonic(), 0
 
     def more(self) -> bool:
         """Whether another epoch is due."""
@@ -150,30 +180,40 @@ class _Loop:
         waited = progress.epoch - progress.best_epoch
         return progress.epoch < self.settings.epochs and waited < self.settings.patience
 
-    def epoch(self, log: Log) -> float:
-        """One pass over the shuffled training rows; returns the mean training loss."""
+    def epoch(self, log: Log, stop: Stop) -> None:
+        """One pass over the shuffled training rows, or what is left of it; save where due."""
         progress, settings = self.progress, self.settings
-        torch.manual_seed(_epoch_seed(settings.seed, progress.epoch))
+        done = len(progress.losses)
+        if not done:
+            torch.manual_seed(_epoch_seed(settings.seed, progress.epoch))
         self.network.train()
-        losses: list[float] = []
-        bar = tqdm(
-            _batches(len(self.target), settings, progress.epoch),
+        with tqdm(
+            _batches(len(self.target), settings, progress.epoch, done),
             total=self.batches,
+            initial=done,
             desc=f"epoch {progress.epoch + 1}/{settings.epochs}",
             unit="batch",
             disable=None,
             leave=False,
-        )
-        for rows in bar:
-            rate = _rate(progress.step, self.batches * settings.epochs, settings)
-            loss, norm = self._step(rows, rate)
-            losses.append(loss)
-            progress.step += 1
-            if progress.step % STEPS_PER_LOG == 0:
-                log({"loss": loss, "gradient_norm": norm, "learning_rate": rate}, progress.step)
-                bar.set_postfix(loss=f"{loss:.4f}")
-        progress.epoch += 1
-        return math.fsum(losses) / len(losses)
+        ) as bar:
+            for rows in bar:
+                rate = _rate(progress.step, self.batches * settings.epochs, settings)
+                loss, norm = self._step(rows, rate)
+                progress.losses.append(loss)
+                progress.step += 1
+                if progress.step % STEPS_PER_LOG == 0:
+                    log({"loss": loss, "gradient_norm": norm, "learning_rate": rate}, progress.step)
+                    bar.set_postfix(loss=f"{loss:.4f}")
+                if len(progress.losses) < self.batches:  # the last step is saved when judged
+                    self.heed(stop)
+
+    def heed(self, stop: Stop) -> None:
+        """Save when that is due; when told to stop, save and raise Stopped."""
+        signal = stop()
+        if signal is not None or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+            self.save()
+        if signal is not None:
+            raise Stopped(signal, self.progress.step)
 
     def _step(self, rows: Tensor, rate: float) -> tuple[float, float]:
         for group in self.optimizer.param_groups:
@@ -208,47 +248,68 @@ class _Loop:
             " and look for extreme values in data/validation.json",
         )
 
-    def judge(self, train_loss: float, validation_loss: float) -> None:
-        """Note the epoch, and keep its weights when no epoch was better."""
+    def judge(self, validation_loss: float) -> None:
+        """Close the epoch, and keep its weights when no epoch was better."""
         progress = self.progress
+        rate = self.optimizer.param_groups[0]["lr"]
         if not math.isfinite(validation_loss):
-            raise self._broken(validation_loss, math.nan, self.optimizer.param_groups[0]["lr"])
+            raise self._broken(validation_loss, math.nan, rate)
+        progress.epoch += 1
         progress.history.append(
             {
                 "epoch": progress.epoch,
-                "train_loss": train_loss,
+                "train_loss": math.fsum(progress.losses) / len(progress.losses),
                 "validation_loss": validation_loss,
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "learning_rate": rate,
             }
         )
-        if validation_loss < progress.best_loss:
+        progress.losses = []
+        if progress.best_loss is None or validation_loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = validation_loss, progress.epoch
             self.best = {name: t.clone() for name, t in self.network.state_dict().items()}
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint of this epoch."""
-        checkpoint.write(
-            folder,
-            Checkpoint(
-                epoch=self.progress.epoch,
-                model=self.network.state_dict(),
-                best=self.best,
-                optimizer=checkpoint.flatten(self.optimizer.state_dict()),
-                progress=vars(self.progress),
-            ),
-        )
+    def save(self) -> None:
+        """Write a checkpoint of this step, unless it has one."""
+        if self.progress.step > self.saved_step:
+            checkpoint.write(
+                self.checkpoints,
+                Checkpoint(
+                    step=self.progress.step,
+                    model=self.network.state_dict(),
+                    best=self.best,
+                    optimizer=checkpoint.flatten(self.optimizer.state_dict()),
+                    randomness=torch.get_rng_state(),
+                    progress=vars(self.progress),
+                ),
+            )
+        self.saved_at, self.saved_step = time.monotonic(), self.progress.step
 
-    def resume(self, folder: Path) -> int:
-        """Go on from the newest whole checkpoint; returns its epoch, 0 when there is none."""
-        found = checkpoint.newest(folder)
+    def resume(self) -> int:
+        """Go on from the newest checkpoint that serves; returns its step, 0 when there is none."""
+        found = checkpoint.newest(self.checkpoints, self._fits)
         if found is None:
             return 0
         self.network.load_state_dict(dict(found.model))
-        state = checkpoint.unflatten(found.optimizer, self.optimizer.state_dict())
-        self.optimizer.load_state_dict(state)
+        groups = self.optimizer.state_dict()["param_groups"]
+        entries = checkpoint.unflatten(found.optimizer)
+        self.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        torch.set_rng_state(found.randomness.clone())
         self.best, self.progress = dict(found.best), _Progress(**found.progress)
-        print(f"resumed after epoch {found.epoch}", flush=True)
-        return found.epoch
+        self.saved_step = found.step
+        print(f"going on from step {found.step:,}", flush=True)
+        return found.step
+
+    def _fits(self, found: Checkpoint) -> bool:
+        """Whether the checkpoint is of such a network and of this many batches."""
+        network = _shapes(self.network.state_dict())
+        if found.progress.keys() != vars(_Progress()).keys():
+            return False
+        progress = _Progress(**found.progress)
+        return (
+            _shapes(found.model) == network
+            and (_shapes(found.best) == network if progress.epoch else not found.best)
+            and progress.step == found.step == progress.epoch * self.batches + len(progress.losses)
+        )
 
     def finish(self, resumed: int) -> Trained:
         """The network with the best epoch's weights."""
@@ -267,12 +328,17 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     return seed * 1_000_003 + epoch + 1
 
 
-def _batches(rows: int, settings: TrainParams, epoch: int) -> Iterator[Tensor]:
-    """Row numbers of each whole batch, shuffled anew each epoch."""
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def _batches(rows: int, settings: TrainParams, epoch: int, done: int) -> Iterator[Tensor]:
+    """Row numbers of each whole batch after the first `done`, shuffled anew each epoch."""
     generator = torch.Generator().manual_seed(_epoch_seed(settings.seed, epoch))
     order = torch.randperm(rows, generator=generator)
-    for start in range(0, rows - settings.batch_size + 1, settings.batch_size):
-        yield order[start : start + settings.batch_size]
+    size = settings.batch_size
+    for start in range(done * size, rows - size + 1, size):
+        yield order[start : start + size]
 
 
 def _rate(step: int, steps: int, settings: TrainParams) -> float:

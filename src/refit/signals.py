@@ -1,0 +1,43 @@
+"""SIGTERM and SIGINT as a question that a loop asks when it suits it, in place of a sudden end."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from signal import Signals
+
+STOPPING = (Signals.SIGTERM, Signals.SIGINT)
+
+Stop = Callable[[], Signals | None]
+"""Tells which signal asked to stop; None while none did."""
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[Stop]:
+    """Within the block, note both signals; the handlers from before are back after it.
+
+    A signal that the block did not act on takes its usual effect after it. One that was ignored
+    stays ignored, and outside the main thread, where Python sets no handlers, nothing changes.
+    """
+    heard: list[Signals] = []
+
+    def first() -> Signals | None:
+        return heard[0] if heard else None
+
+    before = {number: signal.getsignal(number) for number in _ours()}
+    for number in before:
+        signal.signal(number, lambda number, _frame: heard.append(Signals(number)))
+    try:
+        yield first
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if heard:
+        signal.raise_signal(heard[0])
+
+
+def _ours() -> list[Signals]:
+    """The signals whose handlers are ours to set."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    return [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]

@@ -1,0 +1,224 @@
+"""The real stage, stopped by signals and killed, ends in the bytes of an undisturbed run."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refit import checkpoint, signals, tracking
+from refit.core.files import digest
+
+STEPS = 900
+"""Of an epoch: one lasts half a second, so that a signal falls within it."""
+
+
+def stage_of(project: Any, root: Path) -> Any:
+    """A copy of the project whose training has long epochs and many checkpoints."""
+    shutil.copytree(project.root, root, symlinks=True)
+    shutil.rmtree(root / ".refit")
+    copy = type(project)(root)
+    copy.change("train", batch_size=2, epochs=6, patience=6, dropout=0.2, hidden_width=32)
+    code = root / "src/refit/train.py"
+    text = code.read_text()
+    assert "CHECKPOINT_SECONDS = 30.0" in text
+    code.write_text(text.replace("CHECKPOINT_SECONDS = 30.0", "CHECKPOINT_SECONDS = 0.1"))
+    return copy
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.split(".")[0].removeprefix("step-"))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The stage `train` of a project."""
+
+    project: Any
+
+    @property
+    def model(self) -> str:
+        return digest(self.project.root / "data/model")
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "refit", "train"],
+            cwd=self.project.root,
+            env=self.project.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def stop(self, number: signal.Signals, seconds: float) -> tuple[int, str, str]:
+        """Begin, send the signal so long after the first line; returns status, line, stderr."""
+        process = self.start()
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        time.sleep(seconds)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+        return process.returncode, line, errors
+
+    def kill(self, step: int, seconds: float) -> None:
+        """Begin, and kill -9 so long after the checkpoint of that step or a later one."""
+        process = self.start()
+        while process.poll() is None and self.reached() < step:
+            time.sleep(0.005)
+        time.sleep(seconds)
+        process.kill()
+        process.communicate(timeout=30)
+        assert process.returncode == -signal.SIGKILL
+
+    def finish(self) -> str:
+        """Run to the end; returns what it printed."""
+        process = self.start()
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        return out
+
+    def checkpoints(self) -> list[Path]:
+        return sorted(self.project.root.glob(".refit/checkpoints/*/step-*"))
+
+    def reached(self) -> int:
+        """The step of the newest checkpoint."""
+        return max((step_of(path) for path in self.checkpoints()), default=0)
+
+    def runs(self) -> list[str]:
+        """The states of the MLflow runs, oldest first."""
+        client = tracking.connect(self.project.root)
+        names = [e.experiment_id for e in client.search_experiments() if e.name == "pumps"]
+        found = client.search_runs(names, order_by=["attributes.start_time"])
+        return [run.info.status for run in found]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(projects: Any, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """A stage that ran to its end."""
+    stage = Stage(stage_of(projects("pumps"), tmp_path_factory.mktemp("undisturbed") / "pumps"))
+    assert "going on" not in stage.finish()
+    return stage
+
+
+@pytest.fixture
+def stage(projects: Any, tmp_path: Path) -> Stage:
+    """The same stage, not run yet."""
+    stage = Stage(stage_of(projects("pumps"), tmp_path / "pumps"))
+    shutil.rmtree(stage.project.root / "data/model")
+    return stage
+
+
+@pytest.mark.slow
+def test_a_stopped_stage_resumes_to_the_same_bytes(stage: Stage, undisturbed: Stage) -> None:
+    """SIGTERM leaves a checkpoint that this very computation goes on from, and no other one."""
+    status, _, errors = stage.stop(signal.SIGTERM, 0.1)
+    assert status == 143
+    told = r"refit: training was stopped by SIGTERM; the next run goes on from step ([\d,]+)\n"
+    found = re.fullmatch(told, errors)
+    assert found, errors
+    step = int(found[1].replace(",", ""))
+    assert step % STEPS
+    assert stage.reached() == step
+    assert stage.runs() == ["KILLED"]
+
+    stage.project.change("train", learning_rate=0.003)
+    status, line, errors = stage.stop(signal.SIGINT, 0)
+    assert status == 130
+    assert line.startswith("epoch 1/")
+    assert "stopped by SIGINT" in errors
+
+    stage.project.change("train", learning_rate=0.002)
+    assert stage.finish().startswith(f"going on from step {step:,}\n")
+    assert stage.model == undisturbed.model
+    assert stage.runs() == ["FINISHED", "KILLED"]
+
+
+@pytest.mark.slow
+def test_a_killed_stage_resumes_to_the_same_bytes(stage: Stage, undisturbed: Stage) -> None:
+    """Kill -9 at any moment and a cut-off checkpoint leave the same weights and one MLflow run."""
+    moments = random.Random(5)
+    for step in (moments.randrange(1, 2000), moments.randrange(2500, 4000)):
+        stage.kill(step, moments.uniform(0, 0.05))
+    before, newest = stage.checkpoints()
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert stage.finish().startswith(f"going on from step {step_of(before):,}\n")
+    assert stage.model == undisturbed.model
+    assert not stage.checkpoints()
+    assert stage.runs() == ["FINISHED"]
+
+
+def test_folders_of_abandoned_keys_are_bounded(tmp_path: Path) -> None:
+    """The newest three keys keep their folders, the one in use among them however old it is."""
+    for age, key in enumerate("abcdef"):
+        (tmp_path / key).mkdir()
+        (tmp_path / key / "step").touch()
+        os.utime(tmp_path / key, (1000 - age, 1000 - age))
+    checkpoint.sweep(tmp_path / "e")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "e"}
+    checkpoint.sweep(tmp_path / "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+    checkpoint.sweep(tmp_path / "none" / "yet")
+
+
+@pytest.fixture
+def heard() -> Any:
+    """The signals that reach the handlers from before, which are put back afterwards."""
+    numbers: list[int] = []
+    before = {n: signal.signal(n, lambda n, _: numbers.append(n)) for n in signals.STOPPING}
+    yield numbers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", signals.STOPPING)
+def test_a_noted_signal_is_asked_for(heard: list[int], number: signal.Signals) -> None:
+    """Within the block a signal answers a question; the handler is back after it."""
+    before = signal.getsignal(number)
+    with pytest.raises(ZeroDivisionError), signals.noted() as stop:
+        assert stop() is None
+        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop() is number
+        raise ZeroDivisionError
+    assert signal.getsignal(number) is before
+    assert heard == []
+
+
+def test_a_signal_that_nobody_acted_on_takes_its_usual_effect(heard: list[int]) -> None:
+    """A signal that came too late for the block is not swallowed."""
+    with signals.noted():
+        signal.raise_signal(signal.SIGINT)
+    assert heard == [signal.SIGINT]
+
+
+def test_an_ignored_signal_stays_ignored(heard: list[int]) -> None:
+    """A program started with SIGINT ignored (nohup, a shell's `&`) is not stopped by it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with signals.noted() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop() is None
+
+
+def test_only_the_main_thread_sets_handlers(heard: list[int]) -> None:
+    """In another thread, where Python allows no handlers, nothing is noted and nothing fails."""
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[Callable[..., Any] | int | None] = []
+
+    def work() -> None:
+        with signals.noted() as stop:
+            seen.extend((signal.getsignal(signal.SIGTERM), stop()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before, None]
