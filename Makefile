@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast check format bench clean
+.PHONY: help setup run test test-fast check format reference bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: setup  ## Lint, format, types, layers, and dvc.yaml against the imports
 format: setup  ## Format the code and mend what can be mended by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+reference: setup  ## Renew the digests in tests/reference.json, and say what moved and how far
+	@$(BIN)/python tests/reference.py
 
 bench: setup  ## Measure; prints a table (some minutes)
 	@$(BIN)/python benchmarks/bench.py

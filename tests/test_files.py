@@ -84,3 +84,9 @@ def test_compiled_copies_do_not_count(tmp_path: Path) -> None:
     before = files.digest(tmp_path / "code")
     files.write_bytes(tmp_path / "code/__pycache__/module.cpython-311.pyc", b"compiled")
     assert files.digest(tmp_path / "code") == before
+
+
+def test_nothing_has_no_digest(tmp_path: Path) -> None:
+    """A path that does not exist is an error, not the digest of an empty folder."""
+    with pytest.raises(FileNotFoundError):
+        files.digest(tmp_path / "gone")

@@ -114,10 +114,15 @@ def digest(path: Path) -> str:
 
     Returns:
         64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: there is neither.
     """
     if path.is_file():
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
+    if not path.is_dir():
+        raise FileNotFoundError(path)
     whole = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         if file.parent.name == "__pycache__":
