@@ -96,16 +96,13 @@ def _determinism(root: Path) -> Check:
     """Two results of one stage from the same inputs prove that it is not deterministic."""
     try:
         with open_pipeline(root, wait=2) as pipeline:
-            several = {stage: n for stage, n in pipeline.results().items() if n > 1}
+            several = pipeline.several()
     except RefitError as error:
         return Check(name="determinism", ok=False, found=str(error))
-    found = "; ".join(
-        f"{stage}: {n} different results from the same inputs" for stage, n in several.items()
-    )
     return Check(
         name="determinism",
         ok=not several,
-        found=found or "one result of each stage",
+        found="; ".join(map(str, several)) or "one result of each computation",
         mend="find what is random in the stage: `refit reproduce` shows what differs",
     )
 

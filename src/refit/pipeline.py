@@ -40,6 +40,7 @@ LIVE = {"PYTHONUNBUFFERED": "1"}
 """Lets a stage's `print` through at once, as on a terminal; its result does not depend on it."""
 
 NEVER_RAN = "never ran here"
+KEY_DIGITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,23 @@ class StageResult:
     outcome: Outcome
     reason: str
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeveralResults:
+    """Different results of one computation: proof that the stage is not deterministic."""
+
+    stage: str
+    key: str
+    """DVC's, 64 hexadecimal digits."""
+    count: int
+    present: bool
+    """Whether these are the inputs that the stage has now."""
+
+    def __str__(self) -> str:
+        """As `refit status` and `refit doctor` say it."""
+        inputs = "the same inputs" if self.present else "the same earlier inputs"
+        return f"{self.stage}: {self.count} different results from {inputs} (key {self.key[:12]})"
 
 
 @contextlib.contextmanager
@@ -178,15 +196,37 @@ class Pipeline:
         either door and, after a pull, from other machines. More than one is proof that the stage is
         not deterministic.
         """
+        return {stage: len(_entries(self._runs / key[:2] / key)) for stage, key in self._keys()}
+
+    def several(self) -> tuple[SeveralResults, ...]:
+        """Every key, of present and of earlier inputs, under which there are different results."""
+        present = {key: stage for stage, key in self._keys()}
+        folders = sorted(path for path in self._runs.glob("*/*") if path.is_dir())
+        found = ((folder, _entries(folder)) for folder in folders)
+        return tuple(
+            SeveralResults(
+                stage=present.get(folder.name) or _stage_of(entries[0]),
+                key=folder.name,
+                count=len(entries),
+                present=folder.name in present,
+            )
+            for folder, entries in found
+            if len(entries) > 1
+        )
+
+    @property
+    def _runs(self) -> Path:
+        return Path(self.repo.cache.legacy.path) / "runs"
+
+    def _keys(self) -> Iterator[tuple[str, str]]:
+        """Each stage that has run with the key of its present inputs."""
         from dvc.stage.cache import _get_stage_hash
 
-        folder = Path(self.repo.cache.legacy.path) / "runs"
-        found = {}
         for node in self._order():
-            key = None if node.is_data_source or not _has_run(node) else _get_stage_hash(node)
-            if key:
-                found[node.addressing] = len(list((folder / key[:2] / key).glob("[0-9a-f]*")))
-        return found
+            if not node.is_data_source and _has_run(node):
+                key = _get_stage_hash(node)
+                if key:
+                    yield node.addressing, key
 
     @property
     def cache(self) -> Path:
@@ -412,6 +452,17 @@ def _require_repositories(root: Path) -> None:
                 expected="a clone of the project",
                 do=f"clone the project with Git, or run `{make}` in this folder",
             )
+
+
+def _entries(folder: Path) -> list[Path]:
+    """The results that DVC's run cache holds under a key, without files being written."""
+    return sorted(path for path in folder.glob("*") if len(path.name) == KEY_DIGITS)
+
+
+def _stage_of(entry: Path) -> str:
+    """The stage of a result in the run cache, by the command that it names."""
+    command = entry.read_text(encoding="utf-8").splitlines()[0].removeprefix("cmd: ")
+    return command.rpartition("-m refit ")[2]
 
 
 def _has_run(node: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from refit import servers
 from refit.core import params
 from refit.core.errors import RegistryError
-from refit.pipeline import open_pipeline
+from refit.pipeline import SeveralResults, open_pipeline
 from refit.registry import Registry, Version
 
 RAW = Path("data/raw")
@@ -21,8 +21,8 @@ class Status:
     registry_fault: str
     """Why the registry could not be asked; '' when it could."""
     changes: dict[str, tuple[str, ...]]
-    results: dict[str, int]
-    """How many different results each stage has had from its present inputs."""
+    several: tuple[SeveralResults, ...]
+    """Where the same inputs have given different results."""
     partitions: dict[str, tuple[str, ...]]
     servers: dict[str, str]
 
@@ -64,12 +64,7 @@ class Status:
         ]
 
     def _alarm(self) -> list[str]:
-        return [
-            f"ALARM      {stage}: {count} different results from the same inputs: `refit promote`"
-            " refuses them, `refit reproduce` shows what differs"
-            for stage, count in self.results.items()
-            if count > 1
-        ]
+        return [f"ALARM      {found}; `refit reproduce` shows how" for found in self.several]
 
     def _servers(self) -> list[str]:
         return [f"server     {name} {url}" for name, url in self.servers.items()] or [
@@ -85,12 +80,12 @@ def status(root: Path) -> Status:
     except RegistryError as error:
         fault = str(error)
     with open_pipeline(root, wait=2) as pipeline:
-        changes, results = pipeline.changes(), pipeline.results()
+        changes, several = pipeline.changes(), pipeline.several()
     return Status(
         champion=champion,
         registry_fault=fault,
         changes=changes,
-        results=results,
+        several=several,
         partitions=partitions(root),
         servers={
             name: server.url if server.port else f"process {server.pid}"
