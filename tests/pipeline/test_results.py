@@ -13,7 +13,7 @@ stages:
     params: [a]
     outs: [steady.out]
   moody:
-    cmd: date +%N > moody.out  # -m refit moody
+    cmd: 'date +%N > moody.out  # -m refit moody'
     deps: [steady.out]
     outs: [moody.out]
 """
