@@ -30,6 +30,7 @@ BATCH = 200
 """Metrics sent at once (MLflow takes at most 1,000)."""
 SECONDS = 2.0
 """Metrics wait no longer than this."""
+SQLITE = "sqlite:///"
 FIRST_USE = 60.0
 """Seconds to wait while another process makes a new database (it takes three)."""
 
@@ -46,7 +47,8 @@ def connect(root: Path) -> "MlflowClient":
         from mlflow import MlflowClient
 
         with _first_use(root, uri):
-            client = MlflowClient(uri, uri)  # makes and migrates the tables of a new database
+            _make_database(root, uri)
+            client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except Exception as error:  # SQLAlchemy, Alembic and database drivers add their own
         raise RegistryError(
@@ -229,6 +231,24 @@ def _first_use(root: Path, uri: str) -> Iterator[None]:
                 raise TimeoutError(f"{lock} was held by another process for {FIRST_USE:.0f} s")
             time.sleep(0.1)
         yield
+
+
+def _make_database(root: Path, uri: str) -> None:
+    """Make the project's own database beside its place, then rename it, unless it is there.
+
+    MLflow takes some fifty migrations to make one; killed between two, it could never go on.
+    """
+    path = root / STATE / "mlflow.db"
+    if path.exists() or uri != f"{SQLITE}{path}":
+        return
+    from mlflow import MlflowClient
+
+    aside = path.with_name("mlflow.db.part")
+    for left in path.parent.glob(f"{aside.name}*"):
+        left.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    MlflowClient(f"{SQLITE}{aside}", f"{SQLITE}{aside}").search_experiments(max_results=1)
+    aside.replace(path)
 
 
 def _taken(handle: IO[str]) -> bool:

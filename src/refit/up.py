@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from refit import servers
+from refit import servers, tracking
 from refit.core.errors import PipelineError, SetupError
 from refit.pipeline import open_pipeline
 from refit.project import environment
@@ -49,6 +49,7 @@ def _serve(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> 
     _prefect(root, api, "--no-prompt", "deploy", "--all")
     worker = ("prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "local")
     servers.launch(root, "worker", worker, api)
+    tracking.connect(root)  # makes a new database whole, which MLflow's own server would not
     mlflow = servers.ensure(root, "mlflow")
     say(f"Prefect   {prefect.url}")
     say(f"MLflow    {mlflow.url}")
