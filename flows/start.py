@@ -1,5 +1,9 @@
 """How the command line starts a flow, with what it does shown in the terminal."""
 
+import logging
+
+import httpx
+
 from flows.retrain import Watch, retrain, watcher
 from refit.core.errors import PipelineError
 
@@ -8,11 +12,19 @@ def start(watch: Watch, *, until: str | None, force: bool) -> None:
     """Run `retrain` in this process; PREFECT_API_URL must be set.
 
     Raises:
-        PipelineError: a step failed, with its message.
+        PipelineError: a step failed, with its message, or the server was lost.
     """
     token = watcher.set(watch)
+    logging.raiseExceptions = False  # Prefect would print each batch of log lines that it lost
     try:
         state = retrain(until=until, force=force, return_state=True)
+    except httpx.HTTPError as error:
+        raise PipelineError(
+            "the Prefect server was lost while the run was at work",
+            got=str(error),
+            do="run this again, or without the server (`refit run --no-server`): what was done is"
+            " kept",
+        ) from error
     finally:
         watcher.reset(token)
     if not state.is_completed():

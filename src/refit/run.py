@@ -12,6 +12,8 @@ from refit.steps import StepResult, nothing_to_do, steps
 
 Watch = Callable[[str, str | StepResult], None]
 """Takes a step's name with a line of its output, or with its result."""
+LOST_AFTER = "1"
+"""Times that Prefect repeats a call before it gives its server up: seconds, by default a minute."""
 Start = Callable[[Watch, str | None, bool], None]
 """Starts the flow with a watcher, `until` and `force`."""
 
@@ -59,7 +61,9 @@ def _with_server(root: Path, load_flow: Callable[[], Start]) -> tuple[Server, St
     """Import the flow while the server starts; a flow that is imported knows its server."""
     os.environ.update(environment(root))
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    os.environ["PREFECT_LOGGING_INTERNAL_LEVEL"] = "CRITICAL"
     os.environ["PREFECT_CLI_PROMPT"] = "false"
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", LOST_AFTER)
     server = servers.begin(root, "prefect")
     os.environ.update(servers.prefect_environment(server))
     start = load_flow()
