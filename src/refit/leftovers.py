@@ -1,17 +1,25 @@
-"""What a killed DVC process leaves behind in its lock file, and when it may be swept away.
+"""What a killed DVC process leaves behind, and when it may be swept away.
 
 DVC's rwlock names processes by number alone: a number that another program has since been given
 blocks every later run for ever, and a file that was cut short fails them all. Both are cleared
 here, but never while a process that is named in it lives and is still the one that was meant.
+
+DVC also writes over dvc.lock: killed meanwhile, it leaves it empty or without its end. The last
+commit's is put back; what ran since lies in DVC's run cache and is restored from there.
 """
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from refit.core import files
+
+CUT = Path(".dvc/tmp/dvc.lock.cut")
 
 
 def clear_rwlock(path: Path) -> bool:
@@ -35,6 +43,28 @@ def clear_rwlock(path: Path) -> bool:
     if any(_alive(holder, written) for holder in holders):
         return False
     path.unlink(missing_ok=True)
+    return True
+
+
+def cut_short(path: Path) -> bool:
+    """Whether the dvc.lock is there without the line end with which DVC ends it."""
+    return path.exists() and not path.read_bytes().endswith(b"\n")
+
+
+def mend_lock(path: Path) -> bool:
+    """Put the last commit's dvc.lock in the place of a cut one; returns whether it did.
+
+    Call it under DVC's own lock, for one that is just being written looks the same. The cut file is
+    kept beside DVC's other temporary files.
+    """
+    if not cut_short(path):
+        return False
+    committed = subprocess.run(
+        ["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, check=False
+    )
+    path.replace(path.parent / CUT)
+    if not committed.returncode:
+        files.write_bytes(path, committed.stdout)
     return True
 
 

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,11 @@ from refit.stagelog import changes as readable
 LOCK = Path(".dvc/tmp/refit.lock")
 RWLOCK = Path(".dvc/tmp/rwlock")
 ASIDE = Path(".dvc/tmp/refit.part")
+DVC_LOCK = Path("dvc.lock")
+MENDED = (
+    "warning: dvc.lock had been cut short by a kill: the last commit's is back in its place, and"
+    f" what ran since is restored from DVC's cache (the cut file is {leftovers.CUT})"
+)
 WAIT = 600.0
 """Seconds to wait for another run in the same folder."""
 GRACE = 5.0
@@ -234,9 +240,9 @@ class Pipeline:
         return Path(self.repo.cache.local.path).parents[1]
 
     def sweep(self) -> None:
-        """Clear what a killed run left, under the guard under which DVC edits that file itself.
+        """Clear what a killed run left, under the guards under which DVC edits those files itself.
 
-        Without the guard, a living DVC process that is just writing looks like a cut-off file.
+        Without a guard, a living DVC process that is just writing looks like a cut-off file.
         """
         from dvc.rwlock import RWLOCK_LOCK
 
@@ -244,8 +250,15 @@ class Pipeline:
             with self._lock(RWLOCK.with_name(RWLOCK_LOCK)):
                 leftovers.clear_rwlock(RWLOCK)
 
+        def mend() -> None:
+            with self._lock(Path(self.repo.lock.lockfile)):
+                if leftovers.mend_lock(DVC_LOCK):
+                    print(MENDED, file=sys.stderr, flush=True)
+
         if RWLOCK.exists():
             self._patiently(clear)
+        if leftovers.cut_short(DVC_LOCK):
+            self._patiently(mend)
 
     def _order(self) -> list[Any]:
         import networkx as nx

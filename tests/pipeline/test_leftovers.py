@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from refit.leftovers import clear_rwlock
+from refit.leftovers import CUT, clear_rwlock
 from refit.pipeline import RWLOCK
 
 STAGES = """\
@@ -141,6 +141,34 @@ def test_a_run_is_not_stopped_by_leftovers(repository: Any, door: str) -> None:
         assert repository.run(wait=0) == {"slow": "Completed"}
         repository.params(value + 10)
         repository.through(door)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("until", [b"", b"th: data/rows"])
+def test_a_cut_lock_is_mended(
+    repository: Any, capfd: pytest.CaptureFixture[str], until: bytes, *, committed: bool
+) -> None:
+    """A dvc.lock that was cut short is said, kept aside and made whole; nothing runs twice."""
+    repository.define(STAGES.replace("deps", "params: [a]\n    deps"))
+    repository.write("go", "")
+    repository.run()
+    if committed:
+        git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run([*git, "add", "dvc.lock"], cwd=repository.root, check=True)
+        subprocess.run([*git, "commit", "-qm", "lock"], cwd=repository.root, check=True)
+        repository.params(2)
+        repository.run()
+    whole = repository.lock()
+    cut = whole[: whole.index(until)]
+    (repository.root / "dvc.lock").write_bytes(cut)
+    (repository.root / "started").unlink()
+    assert repository.dvc("repro", check=False).returncode, "DVC alone cannot read it"
+    assert repository.run() == {"slow": "Restored"}
+    assert "dvc.lock had been cut short" in capfd.readouterr().err
+    assert repository.lock() == whole
+    assert (repository.root / CUT).read_bytes() == cut
+    assert not (repository.root / "started").exists()
+    assert "up to date" in repository.dvc("repro").stdout
 
 
 @pytest.mark.parametrize("side", ["write", "read"])
