@@ -474,7 +474,9 @@ def _entries(folder: Path) -> list[Path]:
 
 def _stage_of(entry: Path) -> str:
     """The stage of a result in the run cache, by the command that it names."""
-    command = entry.read_text(encoding="utf-8").splitlines()[0].removeprefix("cmd: ")
+    import yaml
+
+    command = str(yaml.safe_load(entry.read_text(encoding="utf-8"))["cmd"])
     return command.rpartition("-m refit ")[2]
 
 

@@ -36,7 +36,13 @@ Grade = Literal["machine", "threads", "any-x86"]
 GRADES: tuple[Grade, ...] = ("machine", "threads", "any-x86")
 THREADS = (1, 2, 4)
 """Thread counts that the grade `threads` asks for."""
-VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+VARIABLES = (
+    "REFIT_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
 BUNDLE = Path("data/bundle")
 SOURCE = "refit-cache"
 CONFIG = """\
