@@ -200,13 +200,19 @@ import sys, os, signal
 from pathlib import Path
 from refit import promote, registry
 def dies(*a, **k): os.kill(os.getpid(), signal.SIGKILL)
-setattr(registry.Registry, sys.argv[1], dies)
+whole = registry.Registry._tag
+def mark(self, version, key, value):
+    (dies if key.startswith(registry.MOVED) else whole)(self, version, key, value)
+if sys.argv[1] == "mark":
+    registry.Registry._tag = mark
+else:
+    setattr(registry.Registry, sys.argv[1], dies)
 promote.decide(Path.cwd())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["register", "log", "record", "move"])
+@pytest.mark.parametrize("moment", ["register", "log", "record", "move", "mark"])
 def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
     """Killed before any step of a promotion, the next run ends as an undisturbed one."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
@@ -221,6 +227,7 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
     assert champion is not None
     assert champion.number == 1
     assert len(champion.decisions()) == 1
+    assert champion.moved(found.key)
     assert promote.decide(decided).cached
 
 

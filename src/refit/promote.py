@@ -122,7 +122,7 @@ def _recall(reader: Peek | Registry, candidate: _Candidate) -> Decision | None:
     """The finished decision about the candidate, where there is one."""
     champion = reader.champion()
     if champion is not None and champion.digest == candidate.digest:
-        return _already(champion, candidate.root)
+        return None if champion.unmarked() else _already(champion, candidate.root)
     key = candidate.key(champion)
     known = reader.find(candidate.digest)
     recorded = known.decision(key) if known else None
@@ -136,7 +136,11 @@ def _recall(reader: Peek | Registry, candidate: _Candidate) -> Decision | None:
 def _complete(
     registry: Registry, candidate: _Candidate, champion: Version | None
 ) -> Decision | None:
-    """Move the alias for a decision that was recorded before a crash, where there is one."""
+    """Finish a decision that a crash cut short after it was recorded, where there is one."""
+    if champion is not None and champion.digest == candidate.digest:
+        for crowned in champion.unmarked():
+            registry.move(champion, crowned["key"], expected=champion.number)
+        return _already(champion, candidate.root)
     key = candidate.key(champion)
     known = registry.find(candidate.digest)
     recorded = known.decision(key) if known else None

@@ -56,6 +56,14 @@ class Version:
         """Whether the decision's alias was moved."""
         return MOVED + key[:16] in self.tags
 
+    def unmarked(self) -> list[dict[str, Any]]:
+        """Promotions that are not marked as moved: a crash came between the alias and its mark."""
+        return [
+            found
+            for found in self.decisions()
+            if found["outcome"] == "promote" and not self.moved(found["key"])
+        ]
+
 
 class Registry:
     """The registered model `name` of the project at `root`.
