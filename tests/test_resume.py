@@ -23,30 +23,16 @@ STEPS = 900
 """Of an epoch: one lasts half a second, so that a signal falls within it."""
 
 
-def stage_of(project: Any, root: Path) -> Any:
-    """A copy of the project whose training has long epochs and many checkpoints."""
-    shutil.copytree(project.root, root, symlinks=True)
-    shutil.rmtree(root / ".refit")
-    copy = type(project)(root)
-    copy.change("train", batch_size=2, epochs=6, patience=6, dropout=0.2, hidden_width=32)
-    code = root / "src/refit/train.py"
-    text = code.read_text()
-    assert "CHECKPOINT_SECONDS = 30.0" in text
-    code.write_text(text.replace("CHECKPOINT_SECONDS = 30.0", "CHECKPOINT_SECONDS = 0.1"))
-    return copy
-
-
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.split(".")[0].removeprefix("step-"))
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The stage `train` of a project."""
+    """The stage `train` of a project with long epochs and many checkpoints."""
 
     project: Any
 
-    @property
     def model(self) -> str:
         return digest(self.project.root / "data/model")
 
@@ -94,32 +80,48 @@ class Stage:
         """The step of the newest checkpoint."""
         return max((step_of(path) for path in self.checkpoints()), default=0)
 
-    def runs(self) -> list[str]:
-        """The states of the MLflow runs, oldest first."""
+    def runs(self) -> list[tuple[str, str]]:
+        """Learning rate and state of each MLflow run."""
         client = tracking.connect(self.project.root)
         names = [e.experiment_id for e in client.search_experiments() if e.name == "pumps"]
-        found = client.search_runs(names, order_by=["attributes.start_time"])
-        return [run.info.status for run in found]
+        found = client.search_runs(names)
+        return sorted((run.data.params["learning_rate"], run.info.status) for run in found)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(projects: Any, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """A stage that ran to its end."""
-    stage = Stage(stage_of(projects("pumps"), tmp_path_factory.mktemp("undisturbed") / "pumps"))
+def undisturbed(projects: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stage, str]:
+    """The stage after a run to its end, and the digest of its model."""
+    project = projects("pumps")
+    copy = type(project)(tmp_path_factory.mktemp("resume") / "pumps")
+    shutil.copytree(project.root, copy.root, symlinks=True)
+    shutil.rmtree(copy.root / ".refit")
+    copy.change("train", batch_size=2, epochs=6, patience=6, dropout=0.2, hidden_width=32)
+    code = copy.root / "src/refit/train.py"
+    code.write_text(
+        code.read_text().replace("CHECKPOINT_SECONDS = 30.0", "CHECKPOINT_SECONDS = 0.1")
+    )
+    stage = Stage(copy)
     assert "going on" not in stage.finish()
-    return stage
+    return stage, stage.model()
 
 
 @pytest.fixture
-def stage(projects: Any, tmp_path: Path) -> Stage:
-    """The same stage, not run yet."""
-    stage = Stage(stage_of(projects("pumps"), tmp_path / "pumps"))
-    shutil.rmtree(stage.project.root / "data/model")
-    return stage
+def stage(undisturbed: tuple[Stage, str]) -> Stage:
+    """The stage without its model and without checkpoints."""
+    found, _ = undisturbed
+    shutil.rmtree(found.project.root / "data/model")
+    shutil.rmtree(found.project.root / ".refit/checkpoints", ignore_errors=True)
+    return found
+
+
+@pytest.fixture
+def expected(undisturbed: tuple[Stage, str]) -> str:
+    """The digest of the model that an undisturbed run leaves."""
+    return undisturbed[1]
 
 
 @pytest.mark.slow
-def test_a_stopped_stage_resumes_to_the_same_bytes(stage: Stage, undisturbed: Stage) -> None:
+def test_a_stopped_stage_resumes_to_the_same_bytes(stage: Stage, expected: str) -> None:
     """SIGTERM leaves a checkpoint that this very computation goes on from, and no other one."""
     status, _, errors = stage.stop(signal.SIGTERM, 0.1)
     assert status == 143
@@ -129,7 +131,7 @@ def test_a_stopped_stage_resumes_to_the_same_bytes(stage: Stage, undisturbed: St
     step = int(found[1].replace(",", ""))
     assert step % STEPS
     assert stage.reached() == step
-    assert stage.runs() == ["KILLED"]
+    assert stage.runs() == [("0.002", "KILLED")]
 
     stage.project.change("train", learning_rate=0.003)
     status, line, errors = stage.stop(signal.SIGINT, 0)
@@ -139,12 +141,12 @@ def test_a_stopped_stage_resumes_to_the_same_bytes(stage: Stage, undisturbed: St
 
     stage.project.change("train", learning_rate=0.002)
     assert stage.finish().startswith(f"going on from step {step:,}\n")
-    assert stage.model == undisturbed.model
-    assert stage.runs() == ["FINISHED", "KILLED"]
+    assert stage.model() == expected
+    assert stage.runs() == [("0.002", "FINISHED"), ("0.003", "KILLED")]
 
 
 @pytest.mark.slow
-def test_a_killed_stage_resumes_to_the_same_bytes(stage: Stage, undisturbed: Stage) -> None:
+def test_a_killed_stage_resumes_to_the_same_bytes(stage: Stage, expected: str) -> None:
     """Kill -9 at any moment and a cut-off checkpoint leave the same weights and one MLflow run."""
     moments = random.Random(5)
     for step in (moments.randrange(1, 2000), moments.randrange(2500, 4000)):
@@ -152,9 +154,9 @@ def test_a_killed_stage_resumes_to_the_same_bytes(stage: Stage, undisturbed: Sta
     before, newest = stage.checkpoints()
     newest.write_bytes(newest.read_bytes()[:1000])
     assert stage.finish().startswith(f"going on from step {step_of(before):,}\n")
-    assert stage.model == undisturbed.model
+    assert stage.model() == expected
     assert not stage.checkpoints()
-    assert stage.runs() == ["FINISHED"]
+    assert stage.runs().count(("0.002", "FINISHED")) == 1
 
 
 def test_folders_of_abandoned_keys_are_bounded(tmp_path: Path) -> None:
