@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from refit import cli
 from refit.baselines import BaselineParams
-from refit.core import params
+from refit.core import determinism, params
 from refit.evaluate import EvaluateParams
 from refit.preprocess import PreprocessParams
 from refit.promote import PromoteParams
@@ -70,12 +70,14 @@ def test_each_contract_catches_its_violation(tmp_path: Path, contract: str) -> N
 def test_every_parameter_is_read_and_documented() -> None:
     """params.yaml, the sections' classes and docs/params.md name the same parameters."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    assert values.keys() == {"dataset", *SECTIONS}
+    assert values.keys() == {"dataset", "determinism", *SECTIONS}
+    assert params.choice("determinism", determinism.LEVELS, ROOT / "params.yaml")
     text = (ROOT / "docs/params.md").read_text()
     for section, cls in SECTIONS.items():
         params.read(cls, section, ROOT / "params.yaml")
         for entry in dataclasses.fields(cls):
             assert f"| `{section}.{entry.name}` |" in text
+    assert all(f"`{level}`" in text for level in determinism.LEVELS)
 
 
 def blocks(name: str) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 import time
 from types import ModuleType
 
-from refit.core import determinism, executions
+from refit.core import determinism, executions, params
 from refit.core.errors import RefitError, SetupError
 from refit.core.parent import die_with_parent
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     """Run one stage in this process; a user's fault is one paragraph on stderr and status 1."""
     try:
         die_with_parent()
-        determinism.apply()
+        determinism.apply(_level(arguments))
         stage, started = _stage(arguments), time.monotonic()
         stage.main()
         executions.note(arguments[0], time.monotonic() - started)
@@ -31,6 +31,13 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _level(arguments: list[str]) -> determinism.Level:
+    """Training follows params.yaml; every other stage keeps the strictest promise."""
+    if arguments != ["train"]:
+        return determinism.STRICTEST
+    return params.choice("determinism", determinism.LEVELS)
 
 
 def _stage(arguments: list[str]) -> ModuleType:

@@ -1,17 +1,49 @@
-"""A linear layer whose bits do not depend on the processor's maker.
+"""A linear layer whose bits depend neither on the processor's maker nor on the number of threads.
 
 torch multiplies matrices with MKL, which picks its kernels by vendor; the one setting of MKL that
 does not is less than half as fast. NumPy's OpenBLAS, held to one kernel (see
 refit.core.determinism), is the same on every processor with AVX2 and as fast as MKL at its best:
 `benchmarks/products.py` measures both. Arrays cross between torch and NumPy without a copy.
+
+OpenBLAS's own threads cut the rows where its kernel's tiles do not end, which moves the last bits.
+So it stays at one thread, and we cut the rows ourselves, at the ends of tiles: every row meets the
+same instructions whatever the number of blocks. docs/determinism.md has the measurements.
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+TILE = 24
+"""Rows at whose multiples a product may be cut without a changed bit (the kernel takes twelve)."""
+WORTHWHILE = 8_000_000
+"""Multiplications that make up for handing them to a thread."""
+
+
+@dataclass
+class _Way:
+    """How this process multiplies; one thread unless `use` was called."""
+
+    native: bool = False
+    threads: int = 1
+    helpers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+
+
+_way = _Way()
+
+
+def use(*, threads: int, native: bool = False) -> None:
+    """Multiply on so many threads; `native` leaves products to torch, for this machine alone."""
+    _way.helpers.shutdown()
+    _way.native, _way.threads = native, threads
+    _way.helpers = ThreadPoolExecutor(max(threads - 1, 1), "product")
 
 
 class _Product(torch.autograd.Function):
@@ -20,7 +52,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _matmul(x, weight.t())
+        return multiply(x, weight.t())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -28,8 +60,8 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight = ctx.needs_input_grad
         return (
-            _matmul(gradient, weight) if needs_x else None,
-            _matmul(gradient.t(), x) if needs_weight else None,
+            multiply(gradient, weight) if needs_x else None,
+            multiply(gradient.t(), x) if needs_weight else None,
         )
 
 
@@ -50,10 +82,36 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I) -> (B, O)."""
+        if _way.native:
+            return functional.linear(x, self.weight, self.bias)
         product: Tensor = _Product.apply(x, self.weight)  # type: ignore[no-untyped-call]
         return product if self.bias is None else product + self.bias
 
 
-def _matmul(a: Tensor, b: Tensor) -> Tensor:
+def multiply(a: Tensor, b: Tensor) -> Tensor:
+    """(M, K), (K, N) -> (M, N) float32, each thread with a block of rows."""
+    left, right = a.detach().numpy(), b.detach().numpy()
+    product = np.empty((len(left), right.shape[1]), dtype=np.float32)
+    worthwhile = left.size * right.shape[1] // WORTHWHILE
+    mine, *others = blocks(len(left), min(_way.threads, worthwhile))
+    waiting = [_way.helpers.submit(_fill, product, left, right, rows) for rows in others]
+    _fill(product, left, right, mine)
+    for helped in waiting:
+        helped.result()
+    return torch.from_numpy(product)
+
+
+def blocks(rows: int, wanted: int) -> list[slice]:
+    """The rows in at most so many blocks, cut at tiles; none is shorter than a tile unless alone.
+
+    A block of a single row would be a product with a vector, which OpenBLAS computes differently.
+    """
+    tiles = rows // TILE
+    count = max(min(wanted, tiles), 1)
+    starts = [TILE * (tiles * number // count) for number in range(count)]
+    return [slice(start, end) for start, end in pairwise([*starts, rows])]
+
+
+def _fill(product: np.ndarray, left: np.ndarray, right: np.ndarray, rows: slice) -> None:
     with np.errstate(all="ignore"):  # the training loop judges what is not finite
-        return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
+        np.matmul(left[rows], right, out=product[rows])

@@ -1,9 +1,19 @@
-"""Settings under which a stage computes the same bytes on any x86-64 processor with AVX2 and FMA.
+"""What a stage's bytes may depend on, and the settings that hold it to that.
 
-They only work when they stand in the environment before NumPy and torch are loaded, so `apply` is
-the first thing that a stage's process does. What each is for:
+Every stage but `train` computes the same bytes on any x86-64 processor with AVX2 and FMA. For
+training, params.yaml chooses the level:
 
-- one thread: sums of large tensors are cut by the number of threads;
+- any-x86: the same bytes on any such processor, whatever the number of threads;
+- threads: the same bytes on processors of this kind, whatever the number of threads. No setting
+  was found that is faster than any-x86 and keeps this, so it computes the very same;
+- machine: the same bytes on this machine with this number of threads; the fastest kernels of the
+  processor, on all cores.
+
+docs/determinism.md says what was measured. The settings only work when they stand in the
+environment before NumPy and torch are loaded, so `apply` is the first thing that a stage's process
+does. What each is for:
+
+- one thread for torch: its sums of large tensors are cut by the number of threads;
 - ATEN_CPU_CAPABILITY=avx2: torch's own kernels, the same on every processor that has AVX2;
 - MKL_CBWR=COMPATIBLE: the only path of MKL that is the same on Intel and AMD. It is less
   than half as fast, so the matrix products of training do not go through it (see refit.product);
@@ -15,14 +25,31 @@ import os
 import random
 import sys
 from pathlib import Path
+from typing import Literal
 
-from refit.core.errors import SetupError
+from refit.core.errors import ConfigError, SetupError
 
 NEEDED_FLAGS = ("avx2", "fma")
+THREADS = "REFIT_THREADS"
+"""The variable that limits the threads of training."""
+
+Level = Literal["machine", "threads", "any-x86"]
+LEVELS: tuple[Level, ...] = ("machine", "threads", "any-x86")
+STRICTEST: Level = "any-x86"
 
 
-def settings() -> dict[str, str]:
+def settings(level: Level = STRICTEST) -> dict[str, str]:
     """The environment variables of a deterministic stage."""
+    if level == "machine":
+        count = str(threads())
+        return {
+            "MKL_DYNAMIC": "FALSE",
+            "MKL_NUM_THREADS": count,
+            "OMP_DYNAMIC": "FALSE",
+            "OMP_NUM_THREADS": count,
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+        }
     return {
         "ATEN_CPU_CAPABILITY": "avx2",
         "MKL_CBWR": "COMPATIBLE",
@@ -36,15 +63,28 @@ def settings() -> dict[str, str]:
     }
 
 
-def apply() -> None:
-    """Put the settings into the environment.
+def threads() -> int:
+    """Threads of training: REFIT_THREADS, or the cores that this process may use."""
+    given = os.environ.get(THREADS)
+    if given is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(
+            f"{THREADS} must be a number of threads", got=repr(given), expected="1 or more"
+        )
+    return int(given)
+
+
+def apply(level: Level = STRICTEST) -> None:
+    """Put the level's settings into the environment, and take away what another level sets.
 
     Raises:
         SetupError: NumPy or torch was loaded before under other settings, or the processor lacks
             AVX2 or FMA.
     """
-    wanted = settings()
-    differing = sorted(key for key, value in wanted.items() if os.environ.get(key) != value)
+    wanted = settings(level)
+    known = {key for other in LEVELS for key in settings(other)}
+    differing = sorted(key for key in known if os.environ.get(key) != wanted.get(key))
     loaded = [name for name in ("numpy", "torch") if name in sys.modules]
     if differing and loaded:
         raise SetupError(
@@ -53,6 +93,8 @@ def apply() -> None:
             do="run the stage as `python -m refit STAGE`, in a process of its own",
         )
     require_processor()
+    for key in known:
+        os.environ.pop(key, None)
     os.environ.update(wanted)
 
 
@@ -79,11 +121,11 @@ def require_processor() -> None:
         )
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python and torch, hold torch to one thread and refuse its nondeterministic kernels."""
+def seed_everything(seed: int, level: Level = STRICTEST) -> None:
+    """Seed Python and torch, set torch's threads and refuse its nondeterministic kernels."""
     import torch
 
     random.seed(seed)
     torch.manual_seed(seed)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads() if level == "machine" else 1)
     torch.use_deterministic_algorithms(mode=True)

@@ -17,6 +17,7 @@ from refit.core.errors import ConfigError
 PARAMS = Path("params.yaml")
 
 T = TypeVar("T")
+C = TypeVar("C", bound=str)
 
 
 def param(
@@ -71,6 +72,19 @@ def dataset_name(path: Path = PARAMS) -> str:
             expected="the name of a package in src/, such as flights",
         )
     return name
+
+
+def choice(key: str, choices: tuple[C, ...], path: Path = PARAMS) -> C:
+    """A value that stands outside the sections, one of `choices`."""
+    value = load(path).get(key)
+    if value not in choices:
+        raise ConfigError(
+            f"`{key}` must be one of {', '.join(choices)}",
+            where=str(path),
+            got="nothing" if value is None else repr(value),
+            do="correct this line; docs/params.md explains each parameter",
+        )
+    return choices[choices.index(value)]
 
 
 def read(cls: type[T], section: str, path: Path = PARAMS) -> T:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from refit import checkpoint, fingerprint, prepared, signals, weights
+from refit import checkpoint, fingerprint, prepared, product, signals, weights
 from refit.core import determinism, files, params
 from refit.tracking import Tracker
 from refit.train import Stopped, TrainParams, configure, fit
@@ -26,8 +26,10 @@ def _train() -> None:
     """Train on the mapped arrays, from the newest checkpoint of this very computation if any."""
     settings = params.read(TrainParams, "train")
     key = fingerprint.stage("train")
+    level = params.choice("determinism", determinism.LEVELS)
     checkpoint.sweep(CHECKPOINTS / key)
-    determinism.seed_everything(settings.seed)
+    determinism.seed_everything(settings.seed, level)
+    product.use(threads=determinism.threads(), native=level == "machine")
     roles, encoder = prepared.read_description(prepared.PREPARED)
     train, validation = (
         prepared.map_part(prepared.PREPARED, part) for part in ("train", "validation")
@@ -52,7 +54,7 @@ def _train() -> None:
             "rows": {"train": len(train), "validation": len(validation)},
             "history": files.rounded(trained.history),
             "settings": asdict(settings),
-            "determinism": determinism.settings(),
+            "determinism": {"level": level, **determinism.settings(level)},
             "fingerprint": key,
         }
         shutil.rmtree(weights.MODEL, ignore_errors=True)
