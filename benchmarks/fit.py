@@ -23,13 +23,14 @@ def main() -> None:
 def network() -> None:
     """The network as the stage `train` fits it, without tracking."""
     determinism.apply()
-    from refit import prepared
+    from refit import prepared, product
     from refit.core import params
     from refit.inference import predict
     from refit.train import TrainParams, configure, fit
 
     settings = params.read(TrainParams, "train")
     determinism.seed_everything(settings.seed)
+    product.use(threads=determinism.threads())
     roles, encoder = prepared.read_description(prepared.PREPARED)
     train, validation, holdout = (prepared.map_part(prepared.PREPARED, p) for p in PARTS)
     config = configure(train, roles.task, encoder.cardinalities, 0, settings)
@@ -49,7 +50,13 @@ def network() -> None:
         sys.stdout = shown
     predicted = predict(trained.network, roles.task, holdout).astype(float)
     rows = trained.steps * settings.batch_size
-    row("network, one thread, any x86-64", seconds, rows / seconds, holdout.target, predicted)
+    row(
+        f"network, {determinism.threads()} threads, any x86-64",
+        seconds,
+        rows / seconds,
+        holdout.target,
+        predicted,
+    )
 
 
 def lightgbm() -> None:

@@ -81,5 +81,6 @@ def tags(lineage: Mapping[str, Any]) -> dict[str, str]:
         "refit.torch": lineage["packages"]["torch"],
         "refit.processor": lineage["machine"]["processor"],
         "refit.instructions": " ".join(lineage["machine"]["instructions"]),
+        "refit.determinism": lineage["determinism"]["level"],
         "refit.seed": str(lineage["seeds"].get("train.seed", "")),
     }

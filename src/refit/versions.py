@@ -110,13 +110,14 @@ def lines(told: Mapping[str, Any], version: Version) -> list[str]:
     seconds = ", ".join(f"{stage} {value:g} s" for stage, value in told["seconds"].items())
     seeds = ", ".join(f"{name} {value}" for name, value in told["seeds"].items())
     packages = ", ".join(f"{name} {number}" for name, number in told["packages"].items())
+    level = told["determinism"].get("level", "any-x86")  # older versions knew no other
     sets = " ".join(on["instructions"])
     return [
         f"version    {version.number} of {told['dataset']}, bundle {told['digest'][:12]}",
         f"commit     {commit['commit']} ({held}), kept as {commit['ref']}",
         f"dvc.lock   {told['dvc_lock'][:12]}, constraints {told['constraints'][:12]}",
         f"data       {len(told['data'])} raw partitions, {_span(told['data'])}",
-        f"seeds      {seeds}",
+        f"seeds      {seeds}; determinism {level}",
         f"packages   {packages}, Python {told['python']}",
         *(f"not pinned {phrase}" for phrase in told["packages_not_as_pinned"]),
         f"machine    {on['processor']} ({on['vendor']}), {sets}, {on['libc']}",
