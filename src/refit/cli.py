@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from refit.core.errors import RefitError
+from refit.core.errors import DiskError, RefitError
 from refit.project import environment, find_root
 
 app = typer.Typer(
@@ -286,12 +286,20 @@ def _paragraphs() -> Iterator[None]:
     try:
         yield
     except RefitError as error:
-        if os.environ.get("REFIT_DEBUG"):
+        _end(error)
+    except OSError as error:
+        if error.errno not in DiskError.REASONS:
             raise
-        Console(stderr=True, highlight=False).print(f"refit: {error}", markup=False, soft_wrap=True)
-        sys.exit(1)
+        _end(DiskError(error, str(error.filename or Path.cwd())))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end(error: RefitError) -> None:
+    if os.environ.get("REFIT_DEBUG"):
+        raise error
+    Console(stderr=True, highlight=False).print(f"refit: {error}", markup=False, soft_wrap=True)
+    sys.exit(1)
 
 
 def _root() -> Path:

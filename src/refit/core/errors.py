@@ -5,12 +5,15 @@
     ├── DataError        a raw table, a partition or the examples are not what they must be
     ├── TrainingError    the optimisation broke down (NaN, Inf)
     ├── PipelineError    Git, DVC, the lock, or a stage that failed
+    ├── DiskError        a file cannot be written: the disk is full, or the folder read-only
     ├── RegistryError    MLflow cannot be reached or holds something unexpected
     └── SetupError       the environment: packages, processor, ports, servers
 
 Each prints as one paragraph that says what is wrong, where, what was got, what was expected and
 what to do. The command line prints that paragraph and nothing else.
 """
+
+import errno
 
 
 class RefitError(Exception):
@@ -48,6 +51,21 @@ class TrainingError(RefitError):
 
 class PipelineError(RefitError):
     """Git, DVC, the lock, or a stage that failed."""
+
+
+class DiskError(RefitError):
+    """A file cannot be written: the disk is full, or the folder read-only."""
+
+    REASONS = frozenset({errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS})
+
+    def __init__(self, error: OSError, where: str) -> None:
+        super().__init__(
+            "the file cannot be written",
+            where=where,
+            got=error.strerror or str(error),
+            do="make room on the disk, or the folder writable, then run this again: what was done"
+            " is kept",
+        )
 
 
 class RegistryError(RefitError):

@@ -14,21 +14,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from refit.core.errors import DataError
+from refit.core.errors import DataError, DiskError
 
 SIGNIFICANT_DIGITS = 6
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write the file at once: beside its place, to the disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
         aside.replace(path)
+    except OSError as error:
+        raise DiskError(error, str(path)) from error
     finally:
         aside.unlink(missing_ok=True)
 
