@@ -9,9 +9,11 @@ commit's is put back; what ran since lies in DVC's run cache and is restored fro
 """
 
 import contextlib
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,13 @@ def clear_rwlock(path: Path) -> bool:
         return False
     path.unlink(missing_ok=True)
     return True
+
+
+def sound(path: Path) -> bool:
+    """Whether an object of DVC's cache has the MD5 that it is named by."""
+    with path.open("rb") as handle:
+        found = hashlib.file_digest(handle, partial(hashlib.md5, usedforsecurity=False))
+    return found.hexdigest() == path.parent.name + path.stem
 
 
 def cut_short(path: Path) -> bool:

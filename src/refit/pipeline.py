@@ -9,6 +9,7 @@ time through; against a `dvc repro` at work in the same folder, DVC's own locks 
 """
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -128,7 +129,20 @@ class Pipeline:
         """
         started = time.monotonic()
         reason = "; ".join(self._bring_sources(stage).get(stage, ()))
-        output = Output(on_output)
+        if reason:
+            self._drop_damaged(stage, folders_only=True)
+        outcome = self._reproduce(stage, Output(on_output), force=force)
+        if outcome is Outcome.RESTORED and (damaged := self._drop_damaged(stage)):
+            reason = f"{len(damaged)} of its files in DVC's cache were damaged: {damaged[0]}"
+            outcome = self._reproduce(stage, Output(on_output), force=True)
+        return StageResult(
+            stage=stage,
+            outcome=outcome,
+            reason="forced" if force else reason,
+            seconds=time.monotonic() - started,
+        )
+
+    def _reproduce(self, stage: str, output: Output, *, force: bool) -> Outcome:
         environment = {**LIVE, PARENT: str(os.getpid())}
         try:
             with self._log.watch(output.tell) as seen, _output_to(output):
@@ -145,12 +159,27 @@ class Pipeline:
             raise PipelineError(f"stage {stage} failed: {said}") from error
         if output.fault is not None:
             raise output.fault
-        return StageResult(
-            stage=stage,
-            outcome=seen.outcome(),
-            reason="forced" if force else reason,
-            seconds=time.monotonic() - started,
-        )
+        return seen.outcome()
+
+    def _drop_damaged(self, stage: str, *, folders_only: bool = False) -> list[Path]:
+        """Delete objects of the stage's outputs in DVC's cache that are not what their name says.
+
+        DVC restores them unread, since it trusts what is write-protected; and a folder's list of
+        files that it cannot read it neither uses nor replaces.
+        """
+        (node,) = (node for node in self._order() if getattr(node, "name", None) == stage)
+        place = self.repo.cache.local.oid_to_path
+        objects = [Path(place(out.hash_info.value)) for out in node.outs if out.hash_info]
+        lists = [path for path in objects if path.suffix == ".dir" and path.exists()]
+        if folders_only:
+            objects = lists
+        else:
+            entries = (entry for path in lists for entry in json.loads(path.read_bytes()))
+            objects += [Path(place(entry["md5"])) for entry in entries]
+        damaged = [path for path in objects if not leftovers.sound(path)]
+        for path in damaged:
+            path.unlink()
+        return damaged
 
     def track(self, path: Path) -> bool:
         """Have DVC hold the file or folder; returns whether its .dvc file changed."""
