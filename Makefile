@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UNTIL ?= 2013-10
+KILLS ?= 200
 PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
 export DO_NOT_TRACK := true
@@ -9,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast check format reference bench clean
+.PHONY: help setup run test test-fast crash-test check format reference bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ check: setup  ## Lint, format, types, layers, and dvc.yaml against the imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/refit deps
+
+crash-test: setup  ## Kill real processes two hundred times and compare the ends (quarter of an hour)
+	@REFIT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash
 
 format: setup  ## Format the code and mend what can be mended by itself
 	@$(BIN)/ruff check --fix .

@@ -143,6 +143,12 @@ def make_project(root: Path, dataset: str) -> Project:
     return project
 
 
+@pytest.fixture(scope="session")
+def new_project() -> Callable[[Path, str], Project]:
+    """Makes a fresh project in a folder, of a dataset, for tests that share one of their own."""
+    return make_project
+
+
 @pytest.fixture
 def pumps(tmp_path: Path) -> Project:
     """A fresh project of the dataset `pumps`, nothing run yet."""

@@ -1,0 +1,165 @@
+"""The places of a run at which it is killed, each known by what can be seen from outside.
+
+A place lies ahead, is reached, or is passed. `Marks` holds what could be seen when the round or the
+try began: files of an earlier version are no sign.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attempt import DOORS, STAGES, Attempt
+from picture import rows
+
+ANY = tuple(DOORS)
+WRITTEN = {
+    "validate": "data/validation.json",
+    "preprocess": "data/prepared/encoder.json",
+    "baseline": "data/baseline/validation/linear.npy",
+    "train": ".refit/checkpoints/*/epoch-00001.safetensors",
+    "evaluate": "data/bundle/model.onnx",
+}
+"""A file of each stage that it writes before its last one, where it writes several."""
+PROMOTION = {
+    "bundle": ".refit/mlartifacts/pumps/*/artifacts/bundle-*/*",
+    "registered": "select * from model_versions",
+    "logged": ".refit/mlartifacts/pumps/*/artifacts/decision-*.md",
+    "recorded": "select * from model_version_tags where key like 'refit.decision.%'",
+    "alias": "select * from registered_model_aliases",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boundary:
+    """A place, the doors that lead past it, the processes that may be killed there."""
+
+    name: str
+    doors: tuple[str, ...] = ANY
+    targets: tuple[str, ...] = ("run",)
+    reached: Callable[[Attempt, "Marks"], bool]
+    passed: Callable[[Path, "Marks"], bool]
+
+
+class Marks:
+    """What could be seen of a project at one moment."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.noted = noted(root)
+        self.stamps = {pattern: stamp(root, pattern) for pattern in WRITTEN.values()}
+        self.seen = {name: seen(root, sign) for name, sign in PROMOTION.items()}
+        self._lock = (stamp(root, "dvc.lock"), self.noted)
+
+    def notes(self, stage: str) -> bool:
+        """Whether dvc.lock says something else about the stage by now."""
+        now = stamp(self.root, "dvc.lock")
+        if now != self._lock[0]:
+            self._lock = (now, noted(self.root))
+        return self._lock[1].get(stage) not in {None, self.noted.get(stage)}
+
+
+def noted(root: Path) -> dict[str, str]:
+    """What dvc.lock says about each stage; nothing while it cannot be read."""
+    with suppress(OSError, yaml.YAMLError, TypeError, AttributeError):
+        found: dict[str, Any] = yaml.load((root / "dvc.lock").read_text(), yaml.CSafeLoader)
+        return {name: str(entry) for name, entry in found["stages"].items()}
+    return {}
+
+
+def stamp(root: Path, pattern: str) -> frozenset[tuple[str, int, int]]:
+    """The files of the pattern, and which ones they are."""
+    found = set()
+    for path in root.glob(pattern):
+        with suppress(OSError):
+            found.add((str(path), path.stat().st_ino, path.stat().st_mtime_ns))
+    return frozenset(found)
+
+
+def seen(root: Path, sign: str) -> object:
+    """The rows of a query, or the files of a pattern."""
+    if not sign.startswith("select"):
+        return stamp(root, sign)
+    with suppress(sqlite3.Error):
+        return rows(root, sign)
+    return None
+
+
+def boundaries() -> tuple[Boundary, ...]:
+    """All of them, in the order in which a run meets them."""
+    server, stages = ("run", "server"), [b for stage in STAGES for b in _of_stage(stage)]
+    database = Boundary(
+        name="MLflow's database is being made",
+        targets=("run", "stage"),
+        reached=lambda attempt, _: (attempt.project.root / ".refit/mlflow.db.part").exists(),
+        passed=lambda root, _: (root / ".refit/mlflow.db").exists(),
+    )
+    begun = next(number for number, each in enumerate(stages) if each.name == "train has begun")
+    stages.insert(begun + 1, database)
+    return (
+        Boundary(
+            name="the server is starting",
+            doors=("flow",),
+            targets=server,
+            reached=lambda attempt, _: attempt.server() is not None,
+            passed=lambda root, marks: bool(noted(root) != marks.noted),
+        ),
+        *stages,
+        *(_of_promotion(name, sign) for name, sign in PROMOTION.items()),
+    )
+
+
+def _of_stage(stage: str) -> list[Boundary]:
+    def passed(_: Path, marks: Marks) -> bool:
+        return marks.notes(stage)
+
+    def begun(attempt: Attempt, _: Marks) -> bool:
+        found = attempt.stage()
+        return found is not None and found[0] == stage
+
+    def wrote(attempt: Attempt, marks: Marks) -> bool:
+        now = stamp(attempt.project.root, WRITTEN[stage])
+        return bool(now - marks.stamps[WRITTEN[stage]])
+
+    def noting(attempt: Attempt, marks: Marks) -> bool:
+        """DVC's own door has emptied dvc.lock and is about to fill it."""
+        path = attempt.project.root / "dvc.lock"
+        with suppress(OSError):
+            return path.stat().st_size == 0 and wrote(attempt, marks)
+        return False
+
+    working = ("run", "stage", "server")
+    places = [
+        Boundary(name=f"{stage} has begun", targets=working, reached=begun, passed=passed),
+        Boundary(name=f"{stage} has written", targets=working, reached=wrote, passed=passed),
+        Boundary(
+            name=f"{stage} is noted",
+            targets=("run", "server"),
+            reached=lambda _, marks: marks.notes(stage),
+            passed=passed,
+        ),
+    ]
+    if stage == "preprocess":  # once is enough: it is the same act for each
+        places.insert(
+            2,
+            Boundary(
+                name="dvc.lock is being written", doors=("dvc",), reached=noting, passed=passed
+            ),
+        )
+    return places
+
+
+def _of_promotion(name: str, sign: str) -> Boundary:
+    def changed(root: Path, marks: Marks) -> bool:
+        now = seen(root, sign)
+        return now is not None and now != marks.seen[name]
+
+    return Boundary(
+        name=f"promotion: {name}",
+        targets=("run", "server"),
+        reached=lambda attempt, marks: changed(attempt.project.root, marks),
+        passed=changed,
+    )

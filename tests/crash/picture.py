@@ -1,0 +1,76 @@
+"""What a project holds when all is done: the two pictures of equal projects are equal.
+
+MLflow's tables are read directly: its client takes two seconds to load, and only looks. Left out
+are times, identifiers, and what a killed training may lose by design: the curves of its metrics.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+QUERIES = {
+    "versions": "select name, version, status, description from model_versions",
+    "version tags": "select name, version, key, value from model_version_tags",
+    "aliases": "select name, alias, version from registered_model_aliases",
+    "runs": "select name, status, lifecycle_stage from runs",
+    "run tags": "select r.name, t.key, t.value from tags t join runs r using (run_uuid)"
+    " where t.key like 'refit.%'",
+    "run params": "select r.name, p.key, p.value from params p join runs r using (run_uuid)",
+    "run scores": "select r.name, m.key, m.value, count(*) from metrics m join runs r"
+    " using (run_uuid) where m.key like 'holdout.%' group by 1, 2, 3",
+    "inputs": "select d.name, d.digest, count(*) from datasets d join inputs i"
+    " on i.source_id = d.dataset_uuid group by 1, 2",
+}
+DATABASE = Path(".refit/mlflow.db")
+
+
+def picture(root: Path) -> dict[str, Any]:
+    """dvc.lock, the outputs and the registry, as far as they must be equal."""
+    return {
+        "dvc.lock": (root / "dvc.lock").read_text(),
+        "outputs": digests(root / "data"),
+        "artifacts": sorted(_artifacts(root / ".refit/mlartifacts")),
+        "left aside": sorted(str(path) for path in (root / ".refit").glob("*.part*")),
+    } | {name: rows(root, query) for name, query in QUERIES.items()}
+
+
+def differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
+    """Where two pictures differ, for an assertion's message."""
+    return [f"{key}: {one[key]}\n  against {two[key]}" for key in one if one[key] != two[key]]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file below the folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def rows(root: Path, query: str) -> list[tuple[Any, ...]]:
+    """The answer of the project's MLflow database; nothing when there is none yet."""
+    if not (root / DATABASE).exists():
+        return []
+    address = f"{(root / DATABASE).as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=0.1)) as database:
+        return sorted(database.execute(query).fetchall(), key=repr)
+
+
+def unsound(root: Path) -> list[str]:
+    """The objects of DVC's cache whose content is not what their name says."""
+    objects = [path for path in (root / ".dvc/cache/files/md5").glob("??/*") if path.is_file()]
+    return [
+        str(path)
+        for path in objects
+        if hashlib.md5(path.read_bytes()).hexdigest() != path.parent.name + path.name[:30]
+    ]
+
+
+def _artifacts(folder: Path) -> Iterator[tuple[str, str]]:
+    """Paths below a run's folder, whose own name is drawn at random, with their digests."""
+    for path, digest in digests(folder).items():
+        yield "/".join(Path(path).parts[2:]), digest
