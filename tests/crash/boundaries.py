@@ -20,7 +20,7 @@ WRITTEN = {
     "validate": "data/validation.json",
     "preprocess": "data/prepared/encoder.json",
     "baseline": "data/baseline/validation/linear.npy",
-    "train": ".refit/checkpoints/*/epoch-00001.safetensors",
+    "train": ".refit/checkpoints/*/step-*.safetensors",
     "evaluate": "data/bundle/model.onnx",
 }
 """A file of each stage that it writes before its last one, where it writes several."""
