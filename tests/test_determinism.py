@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 
 from refit.core import determinism
-from refit.core.errors import SetupError
+from refit.core.errors import ConfigError, SetupError
+
+COMPATIBLE = "COMPATIBLE"
 
 
-def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def python(
+    code: str, *arguments: str, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     plain = {k: v for k, v in os.environ.items() if k not in determinism.settings()}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
         env=plain | environment,
         text=True,
         capture_output=True,
@@ -53,6 +58,42 @@ def test_a_processor_without_avx2_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "flags\t: fpu sse2 fma\n")
     with pytest.raises(SetupError, match=r"no avx2"):
         determinism.require_processor()
+
+
+def test_the_level_comes_from_the_parameters_for_training_alone(tmp_path: Path) -> None:
+    """`train` follows params.yaml, a wrong level is refused, and other stages stay strict."""
+    code = (
+        "import os, sys; from refit.__main__ import _level; from refit.core import determinism\n"
+        "determinism.apply(_level([sys.argv[1]])); print(os.environ.get('MKL_CBWR'))"
+    )
+    path = tmp_path / "params.yaml"
+    for level, branch in (("machine", "None"), ("threads", "AVX2,STRICT"), ("any-x86", COMPATIBLE)):
+        path.write_text(f"determinism: {level}\n")
+        assert python(code, "train", folder=tmp_path, MKL_CBWR="AVX").stdout.strip() == branch
+        assert python(code, "evaluate", folder=tmp_path).stdout.strip() == COMPATIBLE
+    path.write_text("determinism: some\n")
+    done = python(code, "train", folder=tmp_path)
+    assert "`determinism` must be one of machine, threads, any-x86. Got 'some'" in done.stderr
+
+
+def test_recorded_settings_name_the_threads_where_they_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On other thread counts the record of a training changes at the level machine alone."""
+    for level in determinism.LEVELS:
+        records = []
+        for count in ("2", "3"):
+            monkeypatch.setenv("REFIT_THREADS", count)
+            records.append(determinism.settings(level))
+        assert (records[0] != records[1]) == (level == "machine")
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "two", ""])
+def test_a_wrong_number_of_threads_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REFIT_THREADS must be a whole number above zero."""
+    monkeypatch.setenv("REFIT_THREADS", given)
+    with pytest.raises(ConfigError, match="REFIT_THREADS must be a number of threads"):
+        determinism.threads("any-x86")
 
 
 @pytest.mark.slow

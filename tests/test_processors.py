@@ -1,8 +1,8 @@
-"""The same weights on every processor: a tiny training whose bytes are known.
+"""The same weights on every processor and thread count: a tiny training whose bytes are known.
 
 The digest was taken on an AMD EPYC with AVX-512 and is the same under emulated Intel Haswell and
 AMD EPYC-Milan (QEMU 7.2), where the last test repeats it. It changes with torch, NumPy, the network
-or the training loop; `python tests/test_processors.py` prints the new one.
+or the training loop; `python tests/test_processors.py [LEVEL]` prints the new one.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,8 @@ def main() -> None:
     """Train three tiny networks, one for each task, and print the digest of their weights."""
     from refit.core import determinism
 
-    determinism.apply()
+    level: Any = sys.argv[1] if len(sys.argv) > 1 else determinism.STRICTEST
+    determinism.apply(level)
     sys.stdout, shown = sys.stderr, sys.stdout
     digest = hashlib.sha256()
     for task, outputs, batch, width in (
@@ -38,19 +40,21 @@ def main() -> None:
         ("multiclass", 3, 96, 24),
         ("regression", 1, 90, 23),  # nothing is a multiple of a vector's length
     ):
-        digest.update(train(task, outputs, batch, width))
+        digest.update(train(task, outputs, batch, width, level))
     print(digest.hexdigest(), file=shown)
 
 
-def train(task: str, outputs: int, batch: int, width: int) -> bytes:
+def train(task: str, outputs: int, batch: int, width: int, level: Any) -> bytes:
     """The weights after two epochs of two steps on made-up rows."""
     import torch
 
+    from refit import product
     from refit.core import determinism
     from refit.prepared import Arrays
     from refit.train import TrainParams, configure, fit
 
-    determinism.seed_everything(1)
+    determinism.seed_everything(1, level)
+    product.use(level, determinism.threads(level))
     generator = torch.Generator().manual_seed(2)
     numeric = torch.rand(2 * batch + 7, 45, generator=generator) * 8 - 4
     numeric[numeric > 3.5] = float("nan")
@@ -92,11 +96,11 @@ def train(task: str, outputs: int, batch: int, width: int) -> bytes:
     return b"".join(state[name].numpy().tobytes() for name in sorted(state))
 
 
-def trained_with(*emulator: str, **environment: str) -> str:
+def trained_with(*emulator: str, level: str = "any-x86", **environment: str) -> str:
     """The digest from a fresh process; the emulator's own warnings go to stderr."""
     plain = {k: v for k, v in os.environ.items() if k not in OPENBLAS}
     done = subprocess.run(
-        [*emulator, sys.executable, __file__],
+        [*emulator, sys.executable, __file__, level],
         env=plain | environment,
         text=True,
         capture_output=True,
@@ -107,9 +111,22 @@ def trained_with(*emulator: str, **environment: str) -> str:
 
 
 def test_the_weights_are_the_known_ones() -> None:
-    """Any processor trains these very bytes, whatever the shell's environment says."""
-    assert trained_with() == KNOWN
-    assert trained_with(**HOSTILE) == KNOWN
+    """Any processor trains these very bytes, on any threads, whatever the shell's environment."""
+    assert trained_with(REFIT_THREADS="1") == KNOWN
+    assert trained_with(REFIT_THREADS="2", **HOSTILE) == KNOWN
+    assert trained_with(REFIT_THREADS="4") == KNOWN
+
+
+def test_threads_do_not_count_at_the_level_threads() -> None:
+    """Fresh processes on one, two and four threads train the same bytes."""
+    found = {trained_with(level="threads", REFIT_THREADS=count) for count in ("1", "2", "4")}
+    assert len(found) == 1
+
+
+def test_the_same_process_settings_train_the_same_at_the_level_machine() -> None:
+    """Two fresh processes with as many threads train the same bytes."""
+    first, second = (trained_with(level="machine", REFIT_THREADS="2") for _ in range(2))
+    assert first == second
 
 
 @pytest.mark.slow
@@ -117,8 +134,8 @@ def test_the_weights_are_the_known_ones() -> None:
 @pytest.mark.skipif(QEMU is None, reason="needs qemu-x86_64 (Debian: qemu-user)")
 @pytest.mark.parametrize("processor", ["Haswell", "EPYC-Milan"])
 def test_emulated_processors_train_the_same(processor: str) -> None:
-    """An Intel and an AMD processor without AVX-512 train the known bytes."""
-    assert trained_with(str(QEMU), "-cpu", processor) == KNOWN
+    """An Intel and an AMD processor without AVX-512 train the known bytes, on two threads."""
+    assert trained_with(str(QEMU), "-cpu", processor, REFIT_THREADS="2") == KNOWN
 
 
 if __name__ == "__main__":

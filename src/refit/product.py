@@ -7,7 +7,11 @@ refit.core.determinism), is the same on every processor with AVX2 and as fast as
 
 OpenBLAS's own threads cut the rows where its kernel's tiles do not end, which moves the last bits.
 So it stays at one thread, and we cut the rows ourselves, at the ends of tiles: every row meets the
-same instructions whatever the number of blocks. docs/determinism.md has the measurements.
+same instructions whatever the number of blocks.
+
+That is the level any-x86. At the level `threads` the large products go to MKL, whose threads start
+faster, and only the small ones, whose bits its threads move, to OpenBLAS. At the level `machine`
+this is nn.Linear. docs/determinism.md has the measurements.
 """
 
 import math
@@ -21,17 +25,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from refit.core.determinism import STRICTEST, Level
+
 TILE = 24
 """Rows at whose multiples a product may be cut without a changed bit (the kernel takes twelve)."""
 WORTHWHILE = 8_000_000
 """Multiplications that make up for handing them to a thread."""
+NARROW = 32
+"""Rows or columns below which MKL's threads share a sum, which moves its bits."""
 
 
 @dataclass
 class _Way:
-    """How this process multiplies; one thread unless `use` was called."""
+    """How this process multiplies; the strictest level on one thread unless `use` was called."""
 
-    native: bool = False
+    level: Level = STRICTEST
     threads: int = 1
     helpers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
@@ -39,10 +47,10 @@ class _Way:
 _way = _Way()
 
 
-def use(*, threads: int, native: bool = False) -> None:
-    """Multiply on so many threads; `native` leaves products to torch, for this machine alone."""
+def use(level: Level, threads: int) -> None:
+    """Multiply as the level says, on so many threads."""
     _way.helpers.shutdown()
-    _way.native, _way.threads = native, threads
+    _way.level, _way.threads = level, threads
     _way.helpers = ThreadPoolExecutor(max(threads - 1, 1), "product")
 
 
@@ -82,18 +90,26 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I) -> (B, O)."""
-        if _way.native:
+        if _way.level == "machine":
             return functional.linear(x, self.weight, self.bias)
         product: Tensor = _Product.apply(x, self.weight)  # type: ignore[no-untyped-call]
         return product if self.bias is None else product + self.bias
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """(M, K), (K, N) -> (M, N) float32, each thread with a block of rows."""
-    left, right = a.detach().numpy(), b.detach().numpy()
+    """(M, K), (K, N) -> (M, N) float32, without a gradient."""
+    worthwhile = a.shape[0] * a.shape[1] * b.shape[1] // WORTHWHILE
+    if _way.level == "threads" and worthwhile and min(a.shape[0], b.shape[1]) >= NARROW:
+        return a.detach() @ b.detach()
+    return _in_blocks(a.detach().numpy(), b.detach().numpy(), worthwhile)
+
+
+def _in_blocks(left: np.ndarray, right: np.ndarray, worthwhile: int) -> Tensor:
+    """The product by OpenBLAS, each thread with a block of rows."""
     product = np.empty((len(left), right.shape[1]), dtype=np.float32)
-    worthwhile = left.size * right.shape[1] // WORTHWHILE
-    mine, *others = blocks(len(left), min(_way.threads, worthwhile))
+    whole = _way.level == "threads" or right.shape[1] == 1  # a vector's product has no tiles
+    count = 1 if whole else min(_way.threads, worthwhile)
+    mine, *others = blocks(len(left), count)
     waiting = [_way.helpers.submit(_fill, product, left, right, rows) for rows in others]
     _fill(product, left, right, mine)
     for helped in waiting:

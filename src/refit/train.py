@@ -57,7 +57,7 @@ class TrainParams:
     seed: int = param("seed of weights, shuffles and dropout", minimum=0)
     epochs: int = param("passes over the training rows, at most", minimum=1)
     patience: int = param("epochs without a better validation loss before stopping", minimum=1)
-    batch_size: int = param("rows of a step", minimum=1)
+    batch_size: int = param("rows of a step", minimum=1, maximum=32_767)
     learning_rate: float = param("peak learning rate", minimum=0)
     warmup_share: float = param("share of all steps with a rising rate", minimum=0, maximum=1)
     weight_decay: float = param("AdamW's decay of matrices", minimum=0)

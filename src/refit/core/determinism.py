@@ -4,8 +4,7 @@ Every stage but `train` computes the same bytes on any x86-64 processor with AVX
 training, params.yaml chooses the level:
 
 - any-x86: the same bytes on any such processor, whatever the number of threads;
-- threads: the same bytes on processors of this kind, whatever the number of threads. No setting
-  was found that is faster than any-x86 and keeps this, so it computes the very same;
+- threads: the same bytes on processors of this kind, on one to four threads;
 - machine: the same bytes on this machine with this number of threads; the fastest kernels of the
   processor, on all cores.
 
@@ -13,10 +12,11 @@ docs/determinism.md says what was measured. The settings only work when they sta
 environment before NumPy and torch are loaded, so `apply` is the first thing that a stage's process
 does. What each is for:
 
-- one thread for torch: its sums of large tensors are cut by the number of threads;
-- ATEN_CPU_CAPABILITY=avx2: torch's own kernels, the same on every processor that has AVX2;
-- MKL_CBWR=COMPATIBLE: the only path of MKL that is the same on Intel and AMD. It is less
+- ATEN_CPU_CAPABILITY=avx2: torch's own kernels, the same on every processor that has AVX2, and for
+  any number of threads, which those for AVX-512 are not;
+- MKL_CBWR=COMPATIBLE: the only path of MKL that is promised for Intel and AMD. It is less
   than half as fast, so the matrix products of training do not go through it (see refit.product);
+- MKL_CBWR=AVX2,STRICT: products of which most have the same bits on any number of threads;
 - OPENBLAS_CORETYPE=Haswell: NumPy's and SciPy's matrix products, one kernel with fixed blocks;
 - NPY_DISABLE_CPU_FEATURES: NumPy's exp and log in AVX-512 round differently.
 """
@@ -32,6 +32,8 @@ from refit.core.errors import ConfigError, SetupError
 NEEDED_FLAGS = ("avx2", "fma")
 THREADS = "REFIT_THREADS"
 """The variable that limits the threads of training."""
+MOST_THREADS = 4
+"""The most for which the level `threads` is proven; MKL cuts some products otherwise with eight."""
 
 Level = Literal["machine", "threads", "any-x86"]
 LEVELS: tuple[Level, ...] = ("machine", "threads", "any-x86")
@@ -40,39 +42,31 @@ STRICTEST: Level = "any-x86"
 
 def settings(level: Level = STRICTEST) -> dict[str, str]:
     """The environment variables of a deterministic stage."""
+    always = {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     if level == "machine":
-        count = str(threads())
-        return {
-            "MKL_DYNAMIC": "FALSE",
-            "MKL_NUM_THREADS": count,
-            "OMP_DYNAMIC": "FALSE",
-            "OMP_NUM_THREADS": count,
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONHASHSEED": "0",
-        }
-    return {
+        count = str(threads(level))
+        return {**always, "MKL_NUM_THREADS": count, "OMP_NUM_THREADS": count}
+    always |= {
         "ATEN_CPU_CAPABILITY": "avx2",
-        "MKL_CBWR": "COMPATIBLE",
-        "MKL_NUM_THREADS": "1",
         "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
-        "OMP_NUM_THREADS": "1",
         "OPENBLAS_CORETYPE": "Haswell",
         "OPENBLAS_L2_SIZE": "512",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONHASHSEED": "0",
     }
+    if level == "threads":
+        return {**always, "MKL_CBWR": "AVX2,STRICT"}
+    return {**always, "MKL_CBWR": "COMPATIBLE", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def threads() -> int:
+def threads(level: Level) -> int:
     """Threads of training: REFIT_THREADS, or the cores that this process may use."""
     given = os.environ.get(THREADS)
-    if given is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if not given.isdecimal() or int(given) < 1:
+    if given is not None and not (given.isdecimal() and int(given)):
         raise ConfigError(
             f"{THREADS} must be a number of threads", got=repr(given), expected="1 or more"
         )
-    return int(given)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    wanted = cores if given is None else int(given)
+    return min(wanted, MOST_THREADS) if level == "threads" else wanted
 
 
 def apply(level: Level = STRICTEST) -> None:
@@ -122,10 +116,13 @@ def require_processor() -> None:
 
 
 def seed_everything(seed: int, level: Level = STRICTEST) -> None:
-    """Seed Python and torch, set torch's threads and refuse its nondeterministic kernels."""
+    """Seed Python and torch, set torch's threads and refuse its nondeterministic kernels.
+
+    At the level any-x86 torch has one thread; refit.product brings its own.
+    """
     import torch
 
     random.seed(seed)
     torch.manual_seed(seed)
-    torch.set_num_threads(threads() if level == "machine" else 1)
+    torch.set_num_threads(1 if level == "any-x86" else threads(level))
     torch.use_deterministic_algorithms(mode=True)

@@ -29,7 +29,7 @@ def _train() -> None:
     level = params.choice("determinism", determinism.LEVELS)
     checkpoint.sweep(CHECKPOINTS / key)
     determinism.seed_everything(settings.seed, level)
-    product.use(threads=determinism.threads(), native=level == "machine")
+    product.use(level, determinism.threads(level))
     roles, encoder = prepared.read_description(prepared.PREPARED)
     train, validation = (
         prepared.map_part(prepared.PREPARED, part) for part in ("train", "validation")
