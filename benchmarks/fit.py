@@ -30,7 +30,8 @@ def network() -> None:
 
     settings = params.read(TrainParams, "train")
     determinism.seed_everything(settings.seed)
-    product.use(threads=determinism.threads())
+    level = determinism.STRICTEST
+    product.use(level, determinism.threads(level))
     roles, encoder = prepared.read_description(prepared.PREPARED)
     train, validation, holdout = (prepared.map_part(prepared.PREPARED, p) for p in PARTS)
     config = configure(train, roles.task, encoder.cardinalities, 0, settings)
@@ -51,7 +52,7 @@ def network() -> None:
     predicted = predict(trained.network, roles.task, holdout).astype(float)
     rows = trained.steps * settings.batch_size
     row(
-        f"network, {determinism.threads()} threads, any x86-64",
+        f"network, {determinism.threads(level)} threads, {level}",
         seconds,
         rows / seconds,
         holdout.target,
