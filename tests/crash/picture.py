@@ -5,6 +5,7 @@ are times, identifiers, and what a killed training may lose by design: the curve
 """
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -39,7 +40,18 @@ def picture(root: Path) -> dict[str, Any]:
 
 def differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
     """Where two pictures differ, for an assertion's message."""
-    return [f"{key}: {one[key]}\n  against {two[key]}" for key in one if one[key] != two[key]]
+    found = []
+    for key in (key for key in one if one[key] != two[key]):
+        parts = [_parts(each[key]) for each in (one, two)]
+        only = [[part for part in parts[i] if part not in parts[1 - i]] for i in (0, 1)]
+        found.append(f"{key}: {only[0]}\n  against {only[1]}")
+    return found
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return value.splitlines()
+    return list(value.items()) if isinstance(value, dict) else value
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -71,6 +83,13 @@ def unsound(root: Path) -> list[str]:
 
 
 def _artifacts(folder: Path) -> Iterator[tuple[str, str]]:
-    """Paths below a run's folder, whose own name is drawn at random, with their digests."""
+    """Paths below a run's folder, whose own name is drawn at random, with what they hold."""
     for path, digest in digests(folder).items():
-        yield "/".join(Path(path).parts[2:]), digest
+        name = "/".join(Path(path).parts[2:])
+        yield name, _lineage(folder / path) if path.endswith("/lineage.json") else digest
+
+
+def _lineage(path: Path) -> str:
+    """A version's lineage without the run's name and its durations."""
+    found = json.loads(path.read_text())
+    return str({key: value for key, value in found.items() if key not in {"run", "seconds"}})

@@ -22,10 +22,14 @@ from picture import differences, picture, unsound
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
+ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("REFIT_KILLS", "50"))
 SEED = int(os.environ.get("REFIT_CRASH_SEED", "2013"))
 RANDOM_KILLS = 3
 """In each round, beside those at boundaries."""
+IGNORED = (ROOT / "data/.gitignore").read_text()
+OFTEN = ("dvc", "dvc", "plain", "plain", "flow")
+"""How often each door is drawn: starting a server takes longer than all the rest."""
 CHANGES = {
     "validate": {"listed_examples": 4},
     "preprocess": {"quantiles": 41},
@@ -80,6 +84,8 @@ def beginnings(
     """The project's one folder (paths are part of MLflow's state), and both beginnings of a round."""
     base = tmp_path_factory.mktemp("crash")
     project = new_project(base / "pumps", "pumps")
+    # As in every clone. DVC's own door takes back what it has added to it when a later stage fails.
+    (project.root / "data/.gitignore").write_text(IGNORED)
     fresh = base / "fresh"
     shutil.copytree(project.root, fresh, symlinks=True)
     finish(project, "dvc")
@@ -108,10 +114,9 @@ def test_the_end_is_the_same_whatever_was_killed(
     """After kills of any process at any moment the next run needs no hand and ends as unbroken."""
     project, starts = beginnings
     tally = Tally()
-    every = boundaries()
     number = 0
-    while tally.kills() < KILLS or missing(tally, every):
-        assert number < KILLS, f"never reached: {missing(tally, every)}\n{tally.text()}"
+    while not enough(tally):
+        assert number < KILLS, f"never reached: {missing(tally)}\n{tally.text()}"
         start = starts[number % 2]
         shutil.rmtree(project.root)
         shutil.copytree(start.folder, project.root, symlinks=True)
@@ -123,8 +128,12 @@ def test_the_end_is_the_same_whatever_was_killed(
     assert {name.split()[-1] for name in tally.targets} >= set(DOORS)
 
 
-def missing(tally: Tally, every: tuple[Boundary, ...]) -> list[str]:
-    return [each.name for each in every if not tally.places[each.name]]
+def missing(tally: Tally) -> list[str]:
+    return [each.name for each in boundaries() if not tally.places[each.name]]
+
+
+def enough(tally: Tally) -> bool:
+    return tally.kills() >= KILLS and not missing(tally)
 
 
 class Round:
@@ -143,6 +152,8 @@ class Round:
 
     def run(self) -> None:
         for place in self.plan:
+            if enough(self.tally):
+                break
             if place is None or not place.passed(self.project.root, self.began):
                 self.attempt(place)
         self.leave_alone()
@@ -154,7 +165,7 @@ class Round:
 
     def attempt(self, place: Boundary | None) -> None:
         """Start a run and kill it at the place, or at a random moment, unless it ends before."""
-        door = self.draw.choice(place.doors if place else tuple(DOORS))
+        door = self.draw.choice([d for d in OFTEN if place is None or d in place.doors])
         if self.only and door != self.only:
             door = self.only if place is None or self.only in place.doors else self.unblocked(door)
         if place and place.name == "the server is starting":
@@ -218,7 +229,7 @@ class Round:
 
     def leave_alone(self) -> None:
         """The last run, undisturbed; a `dvc repro` that is stuck on a cut file goes by refit."""
-        door = self.only or self.draw.choice(("dvc", "dvc", "plain", "plain", "flow"))
+        door = self.only or self.draw.choice(OFTEN)
         log = self.project.root / ".refit/crash.log"
         with log.open("w+") as output:
             attempt = Attempt(self.project, door, output)
