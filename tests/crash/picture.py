@@ -83,10 +83,14 @@ def unsound(root: Path) -> list[str]:
 
 
 def _artifacts(folder: Path) -> Iterator[tuple[str, str]]:
-    """Paths below a run's folder, whose own name is drawn at random, with what they hold."""
+    """Paths below a run's folder, whose own name is drawn at random, with what they hold.
+
+    MLflow's own scraps of an upload that was killed are no artifacts to it.
+    """
     for path, digest in digests(folder).items():
         name = "/".join(Path(path).parts[2:])
-        yield name, _lineage(folder / path) if path.endswith("/lineage.json") else digest
+        if "/.artifact.uploading." not in name:
+            yield name, _lineage(folder / path) if path.endswith("/lineage.json") else digest
 
 
 def _lineage(path: Path) -> str:

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("REFIT_KILLS", "50"))
 SEED = int(os.environ.get("REFIT_CRASH_SEED", "2013"))
-RANDOM_KILLS = 3
+RANDOM_KILLS = 5
 """In each round, beside those at boundaries."""
 IGNORED = (ROOT / "data/.gitignore").read_text()
 OFTEN = ("dvc", "dvc", "plain", "plain", "flow")
@@ -144,11 +144,18 @@ class Round:
         self.draw = random.Random(f"{SEED}-{number}")
         self.name = f"seed {SEED}, round {number} ({start.name})"
         self.began = Marks(project.root)
-        self.plan: list[Boundary | None] = list(boundaries()[number // 2 % 2 :: 2])
-        for _ in range(RANDOM_KILLS):
-            self.plan.insert(self.draw.randrange(len(self.plan)), None)
+        self.plan = self.draw_plan()
         self.only: str | None = None
         self.told: list[str] = []
+
+    def draw_plan(self) -> list[Boundary | None]:
+        """Every boundary, with random moments (None) between; at last what was never reached."""
+        if self.tally.kills() >= KILLS:
+            return [each for each in boundaries() if each.name in missing(self.tally)]
+        plan: list[Boundary | None] = list(boundaries())
+        for _ in range(RANDOM_KILLS):
+            plan.insert(self.draw.randrange(len(plan)), None)
+        return plan
 
     def run(self) -> None:
         for place in self.plan:
