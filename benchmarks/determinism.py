@@ -33,8 +33,8 @@ THREADS = (1, 2, 4)
 PROCESSORS = ("Haswell", "EPYC-Milan")
 SETTINGS: dict[str, dict[str, str]] = {
     "default": {},
-    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2,STRICT"},
-    "any-x86": determinism.settings(),
+    "threads": determinism.settings("threads"),
+    "any-x86": determinism.settings("any-x86"),
 }
 ROWS, NUMERIC, CARDINALITIES = 188_966, 48, (17, 5, 97, 28)
 STEPS, ROUNDS, WARM = 20, 15, 3
@@ -89,7 +89,7 @@ def operations() -> None:
             found[name, str(threads)] = digests([], environment(settings, threads))
         for processor, command in emulators().items():
             found[name, processor] = digests(command, environment(settings, 1))
-    heads = [f"{name}: {what}" for name in SETTINGS for what in ("threads", "processors")]
+    heads = [f"{name}: {what}" for name in SETTINGS for what in ("1, 2, 4", "makers")]
     print(f"| Operation | {' | '.join(heads)} |\n| --- |{' --- |' * len(heads)}")
     for operation in found["default", "1"]:
         cells = []
