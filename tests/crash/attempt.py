@@ -74,7 +74,7 @@ class Attempt:
         with suppress(psutil.Error):
             for child in psutil.Process(self.process.pid).children():
                 with suppress(psutil.Error):
-                    module, name = child.cmdline()[-2:]
+                    module, name = ["", "", *child.cmdline()][-2:]  # one just begun has none
                     if module == "refit" and name in STAGES:
                         return name, child
         return None
