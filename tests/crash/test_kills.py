@@ -7,6 +7,7 @@ at last left alone. REFIT_KILLS says how many kills there are (`make crash-test`
 
 import os
 import random
+import re
 import shutil
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ RANDOM_KILLS = 5
 IGNORED = (ROOT / "data/.gitignore").read_text()
 OFTEN = ("dvc", "dvc", "plain", "plain", "flow")
 """How often each door is drawn: starting a server takes longer than all the rest."""
+CUT = "dvc.lock had been cut short"
 CHANGES = {
     "validate": {"listed_examples": 4},
     "preprocess": {"quantiles": 41},
@@ -56,8 +58,8 @@ class Tally:
     targets: Counter[str] = field(default_factory=Counter)
     places: Counter[str] = field(default_factory=Counter)
     finished: int = 0
-    stuck: int = 0
-    """Times that `dvc repro` alone could not go on."""
+    stuck: Counter[str] = field(default_factory=Counter)
+    """What `dvc repro` said when it could not go on without a refit command."""
     mended: int = 0
     """Times that a refit command put a cut dvc.lock right."""
 
@@ -73,7 +75,7 @@ class Tally:
         lines += [f"  {n:4} {name}" for name, n in sorted(self.targets.items())]
         lines += [f"  {n:4} {name}" for name, n in sorted(self.places.items())]
         lines += [f"  {self.mended:4} times dvc.lock was cut short, and mended"]
-        lines += [f"  {self.stuck:4} times `dvc repro` needed a refit command to go on"]
+        lines += [f"  {n:4} times stuck without refit: {said}" for said, n in self.stuck.items()]
         return "\n".join(lines)
 
 
@@ -222,7 +224,7 @@ class Round:
     def judge(self, attempt: Attempt, said: str) -> None:
         """Killed, finished, failed because a part was killed, or stuck on a file that DVC cut."""
         assert "Traceback" not in said, self.message(said)
-        self.tally.mended += "dvc.lock had been cut short" in said
+        self.tally.mended += CUT in said
         self.only = None
         status = attempt.process.returncode
         if status in {0, -9} or "SIGKILL" in said or "exited with -9" in said:
@@ -230,8 +232,9 @@ class Round:
         if "server" in said and attempt.door == "flow":
             return
         assert attempt.door == "dvc", self.message(said)
-        assert "dvc.lock" in said or "rwlock" in said.lower(), self.message(said)
-        self.tally.stuck += 1
+        cut = re.search(r"dvc\.lock' validation failed|dvc\.lock', YAML|RWLock", said)
+        assert cut is not None, self.message(said)
+        self.tally.stuck[cut[0]] += 1
         self.only = "plain"
 
     def leave_alone(self) -> None:
@@ -249,7 +252,8 @@ class Round:
 
     def unblocked(self, door: str) -> str:
         """The door, after `refit status` has swept what stopped `dvc repro`."""
-        self.project.call("refit", "status")
+        said = self.project.call("refit", "status").stderr
+        self.tally.mended += CUT in said
         return door
 
     def message(self, text: str) -> str:
