@@ -15,7 +15,12 @@ from refit.core import files
 from refit.core.errors import RefitError
 
 RUNNER = CliRunner()
-COMMANDS = {"ingest", "run", "promote", "up", "down", "status", "doctor", "deps"}
+COMMANDS = {"ingest", "run", "promote", "up", "down", "status", "doctor", "deps"} | {
+    "lineage",
+    "reproduce",
+    "push",
+    "pull",
+}
 
 
 def test_every_command_and_option_is_explained() -> None:
