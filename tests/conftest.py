@@ -132,9 +132,10 @@ def make_project(root: Path, dataset: str) -> Project:
     for section, values in SPECIAL.get(dataset, {}).items():
         project.change(section, **values)
     (root / ".venv").symlink_to(sys.prefix)
-    (root / ".gitignore").write_text(".venv\n.refit/\n")
+    shutil.copy(ROOT / ".gitignore", root / ".gitignore")
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     project.call("dvc", "init", "-q")
+    shutil.copy(ROOT / ".dvcignore", root / ".dvcignore")  # compiled copies are no dependency
     imports.mend(root)
     writers: dict[str, Callable[[Path], None]] = {"pumps": write_pumps, "meters": write_meters}
     if dataset in writers:

@@ -88,7 +88,7 @@ def test_nothing_to_do_starts_no_server(project: Any) -> None:
 
 def test_a_failing_stage_is_a_paragraph(project: Any) -> None:
     """The terminal shows the stage's own paragraph without a traceback; the task is Failed."""
-    project.change("train", batch_size=100_000)
+    project.change("train", batch_size=30_000)
     failed = project.call("refit", "run", check=False)
     project.change("train", batch_size=64)
     assert failed.returncode == 1

@@ -19,8 +19,6 @@ from refit.identity import LINEAGE
 
 RAW = Path("data/raw")
 LOCK = Path("dvc.lock")
-SHOWN = 16
-"""Digits of a digest in the name of a ref."""
 
 
 def describe(root: Path, dataset: str, digest: str) -> dict[str, Any]:
@@ -40,7 +38,7 @@ def describe(root: Path, dataset: str, digest: str) -> dict[str, Any]:
         "commit": {
             **asdict(held),
             "clean": held.commit == held.parent,
-            "ref": git.keep(root, held.commit, f"{dataset}/{digest[:SHOWN]}"),
+            "ref": git.keep(root, held.commit, _name(dataset, digest, held.commit)),
         },
         "dvc_lock": files.digest(root / LOCK),
         "params": loaded,
@@ -60,6 +58,11 @@ def describe(root: Path, dataset: str, digest: str) -> dict[str, Any]:
         "seconds": executions.seconds(root),
         "inputs": bundle["digests"],
     }
+
+
+def _name(dataset: str, digest: str, commit: str) -> str:
+    """The ref's name: one for each commit that made the model, so that none is ever moved."""
+    return f"{dataset}/{digest[:12]}-{commit[:12]}"
 
 
 def partitions(root: Path) -> dict[str, str]:
