@@ -25,6 +25,8 @@ from refit import servers
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RUN = ("refit", "run", "--no-server")
+HERE = {"PREFECT_SERVER_API_PORT": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+"""Python itself leaves a compiled copy cut short on a full disk, and cannot read it afterwards."""
 TRACKED = {"run params", "run tags", "artifacts"}
 """What a training that MLflow did not see leaves out of its run."""
 
@@ -72,7 +74,7 @@ def call(project: Any, *command: str, **environment: str) -> "subprocess.Complet
     return subprocess.run(
         [str(project.root / ".venv/bin" / command[0]), *command[1:]],
         cwd=project.root,
-        env=project.environment | {"PREFECT_SERVER_API_PORT": "0"} | environment,
+        env=project.environment | HERE | environment,
         stdin=subprocess.DEVNULL,
         text=True,
         capture_output=True,
@@ -83,7 +85,8 @@ def call(project: Any, *command: str, **environment: str) -> "subprocess.Complet
 
 def require_equal(place: Place, *, but: set[str] | None = None) -> None:
     """The next run works and leaves what an undisturbed one leaves."""
-    place.project.call(*RUN)
+    done = call(place.project, *RUN)
+    assert done.returncode == 0, done.stdout + done.stderr
     found = picture(place.project.root)
     kept = {key: value for key, value in place.expected.items() if key not in (but or set())}
     wrong = differences(kept, found)
