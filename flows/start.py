@@ -5,21 +5,22 @@ import logging
 import httpx
 
 from flows.retrain import Watch, retrain, watcher
-from refit.core.errors import PipelineError
+from refit.core.errors import PipelineError, ServerLostError
 
 
 def start(watch: Watch, *, until: str | None, force: bool) -> None:
     """Run `retrain` in this process; PREFECT_API_URL must be set.
 
     Raises:
-        PipelineError: a step failed, with its message, or the server was lost.
+        PipelineError: a step failed, with its message.
+        ServerLostError: the server was lost.
     """
     token = watcher.set(watch)
     logging.raiseExceptions = False  # Prefect would print each batch of log lines that it lost
     try:
         state = retrain(until=until, force=force, return_state=True)
     except httpx.HTTPError as error:
-        raise PipelineError(
+        raise ServerLostError(
             "the Prefect server was lost while the run was at work",
             got=str(error),
             do="run this again, or without the server (`refit run --no-server`): what was done is"

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from refit.core.errors import DiskError, RefitError
+from refit.core.errors import DiskError, RefitError, ServerLostError
 from refit.project import environment, find_root
 
 app = typer.Typer(
@@ -299,6 +299,9 @@ def _end(error: RefitError) -> None:
     if os.environ.get("REFIT_DEBUG"):
         raise error
     Console(stderr=True, highlight=False).print(f"refit: {error}", markup=False, soft_wrap=True)
+    if isinstance(error, ServerLostError):  # else Prefect would wait a minute for it as we end
+        sys.stdout.flush()
+        os._exit(1)
     sys.exit(1)
 
 

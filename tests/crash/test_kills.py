@@ -21,11 +21,7 @@ from attempt import DOORS, Attempt, stop
 from boundaries import Boundary, Marks, boundaries
 from picture import differences, picture, unsound
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(7200),
-    pytest.mark.skipif("REFIT_KILLS" not in os.environ, reason="minutes long: `make crash-test`"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("REFIT_KILLS", "50"))

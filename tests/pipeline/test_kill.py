@@ -135,12 +135,13 @@ def test_a_kill_while_the_result_is_taken_in(
     assert repository.run() == {"first": "Cached", "second": "Cached"}
 
 
+@pytest.mark.parametrize("door", ["refit", "dvc"])
 def test_a_kill_while_the_stage_is_still_loading(
-    repository: Any, wait_until: Callable[[Callable[[], bool], str], None]
+    repository: Any, wait_until: Callable[[Callable[[], bool], str], None], door: str
 ) -> None:
     """A stage whose parent was killed while Python was still starting does no work either."""
     define(repository, pause=0, before="pathlib.Path('loading').touch(); time.sleep(1)")
-    process = repository.start("refit")
+    process = repository.start(door)
     repository.await_file("loading")
     (stage,) = psutil.Process(process.pid).children()
     process.kill()

@@ -6,6 +6,7 @@
     ├── TrainingError    the optimisation broke down (NaN, Inf)
     ├── PipelineError    Git, DVC, the lock, or a stage that failed
     ├── DiskError        a file cannot be written: the disk is full, or the folder read-only
+    ├── ServerLostError  Prefect's server went away during a run
     ├── RegistryError    MLflow cannot be reached or holds something unexpected
     └── SetupError       the environment: packages, processor, ports, servers
 
@@ -66,6 +67,10 @@ class DiskError(RefitError):
             do="make room on the disk, or the folder writable, then run this again: what was done"
             " is kept",
         )
+
+
+class ServerLostError(RefitError):
+    """Prefect's server went away during a run, and with it whatever was still to be sent there."""
 
 
 class RegistryError(RefitError):

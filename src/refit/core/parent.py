@@ -26,7 +26,7 @@ def die_with_parent() -> None:
         return
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(os.environ.get(PARENT, parent)):
+    if os.getppid() != int(os.environ.get(PARENT, parent)) or _adopted():
         raise PipelineError(
             "the run that started this stage has ended",
             got=f"process {os.getppid()} as parent",
@@ -34,3 +34,11 @@ def die_with_parent() -> None:
             do="run `refit run` again; if that run is still there, begin the stage's `cmd` in"
             " dvc.yaml with `exec`, so that no shell stands between the two",
         )
+
+
+def _adopted() -> bool:
+    """Whether the first process has this one from a parent that died before we could ask.
+
+    What the first process starts itself is in its session or leads one of its own.
+    """
+    return os.getppid() == 1 and os.getsid(0) not in {os.getsid(1), os.getpid()}
