@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refit.compare import Comparison, paired, verdict
+from refit.judging.compare import Comparison, paired, verdict
 from refit.metrics import draws
 
 SETTINGS = {"resamples": 300, "confidence": 0.95, "seed": 1}
@@ -76,7 +76,7 @@ def test_a_few_bad_days_do_not_fake_a_gain() -> None:
         difference = 1 - rng.exponential(size=20)
         settings = {"resamples": 300, "confidence": 0.95, "seed": trial}
         found = paired(np.zeros(20), difference, np.arange(20), **settings)
-        promoted += verdict(found, 0) == "promote"
+        promoted += verdict(found, 0) == "pass"
     assert promoted / 400 <= 0.06
 
 
@@ -86,7 +86,7 @@ def test_too_few_blocks_prove_nothing(blocks: int) -> None:
     rows = np.arange(30) % blocks
     found = paired(np.zeros(30), 5 + rows.astype(float), rows, **SETTINGS)
     assert np.isfinite([found.lower, found.upper]).all()
-    assert verdict(found, 0) == "not proven"
+    assert verdict(found, 0) == "not enough evidence"
 
 
 def test_dependent_rows_do_not_fake_a_gain() -> None:
@@ -98,8 +98,8 @@ def test_dependent_rows_do_not_fake_a_gain() -> None:
         difference = np.repeat(rng.normal(0, 1, 60), 25) + rng.normal(0, 1, 1500)
         settings = {"resamples": 200, "confidence": 0.95, "seed": trial}
         zeros = np.zeros(1500)
-        by_block += verdict(paired(zeros, difference, blocks, **settings), 0) == "promote"
-        by_row += verdict(paired(zeros, difference, np.arange(1500), **settings), 0) == "promote"
+        by_block += verdict(paired(zeros, difference, blocks, **settings), 0) == "pass"
+        by_row += verdict(paired(zeros, difference, np.arange(1500), **settings), 0) == "pass"
     assert by_block / 200 <= 0.06
     assert by_row / 200 > 0.2
 
@@ -118,12 +118,12 @@ def comparison(difference: float, lower: float, upper: float, blocks: int = 60) 
 @pytest.mark.parametrize(
     ("found", "outcome"),
     [
-        (comparison(0.010, 0.002, 0.018), "promote"),
-        (comparison(0.010, -0.001, 0.021), "not proven"),
-        (comparison(0.004, 0.001, 0.007), "not proven"),
-        (comparison(0.002, 0.001, 0.003), "reject"),
-        (comparison(-0.010, -0.018, -0.002), "reject"),
-        (comparison(0.010, 0.002, 0.018, blocks=9), "not proven"),
+        (comparison(0.010, 0.002, 0.018), "pass"),
+        (comparison(0.010, -0.001, 0.021), "not enough evidence"),
+        (comparison(0.004, 0.001, 0.007), "not enough evidence"),
+        (comparison(0.002, 0.001, 0.003), "fail"),
+        (comparison(-0.010, -0.018, -0.002), "fail"),
+        (comparison(0.010, 0.002, 0.018, blocks=9), "not enough evidence"),
     ],
 )
 def test_verdicts(found: Comparison, outcome: str) -> None:

@@ -14,6 +14,7 @@ from refit import promote
 from refit.core import files
 from refit.core.errors import DataError, PipelineError
 from refit.identity import identity
+from refit.judging import scored
 from refit.registry import Registry
 
 SIGNATURE = Path("data/bundle/signature.json")
@@ -36,7 +37,7 @@ def decided(
 @pytest.mark.slow
 def test_an_evaluation_of_other_rows_is_refused(decided: Path) -> None:
     """Holdout rows and stored predictions must be the same rows in the same order."""
-    path = decided / promote.HOLDOUT
+    path = decided / scored.HOLDOUT
     files.write_parquet(files.read_parquet(path).reverse(), path)
     with pytest.raises(PipelineError, match="the evaluation is not of these holdout rows"):
         promote.decide(decided)
@@ -47,7 +48,7 @@ def test_an_evaluation_of_other_rows_is_refused(decided: Path) -> None:
 def test_other_predictions_of_the_same_model_are_decided_anew(decided: Path) -> None:
     """Blocks and baselines are part of what a decision depends on."""
     first = promote.decide(decided)
-    path = decided / promote.PREDICTIONS
+    path = decided / scored.PREDICTIONS
     wide = files.read_parquet(path).with_columns(pl.col("block") // 2)
     files.write_parquet(wide, path)
     second = promote.decide(decided)
@@ -72,7 +73,7 @@ def test_a_champion_that_cannot_be_compared_is_said(
     if "task" in change:
         files.write_json(decided / SIGNATURE, files.read_json(decided / SIGNATURE) | change)
     else:
-        for path in (promote.HOLDOUT, promote.PREDICTIONS):
+        for path in (scored.HOLDOUT, scored.PREDICTIONS):
             frame = files.read_parquet(decided / path)
             files.write_parquet(frame.drop("heat", strict=False), decided / path)
         said = "heat"
@@ -90,11 +91,10 @@ def bundle(*classes: str) -> Any:
 def test_a_new_class_is_impossible_to_the_old_model() -> None:
     """Classes are matched by name; one that a model does not know has probability zero."""
     rows = pl.DataFrame({"x": [1.0, 2.0]})
-    champion: Any = SimpleNamespace(number=1)
-    own, rival = promote._both(bundle("a", "b", "c"), bundle("c", "a"), rows, champion)
+    own, rival = scored.both(bundle("a", "b", "c"), bundle("c", "a"), rows, 1)
     assert own.tolist() == [[1 / 3, 1 / 3, 1 / 3]] * 2
     assert rival.tolist() == [[0.5, 0.0, 0.5]] * 2
-    own, rival = promote._both(bundle("a"), bundle("b", "a"), rows, champion)
+    own, rival = scored.both(bundle("a"), bundle("b", "a"), rows, 1)
     assert own.tolist() == [[1.0, 0.0]] * 2
     assert rival.tolist() == [[0.5, 0.5]] * 2
 
@@ -103,5 +103,5 @@ def test_a_loss_that_is_no_number_is_refused() -> None:
     """One NaN among the losses would make any difference a NaN: it is counted and said."""
     losses = [np.array([0.1, 0.2]), np.array([0.1, np.nan])]
     with pytest.raises(DataError, match=r"the champion's loss is not a finite.*1 of 2 rows"):
-        promote._require_finite(losses)
-    promote._require_finite(losses[:1] * 2)
+        scored.require_finite(losses)
+    scored.require_finite(losses[:1] * 2)

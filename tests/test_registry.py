@@ -14,6 +14,7 @@ from refit import promote, tracking
 from refit.core import files
 from refit.core.errors import ConfigError, PipelineError, RegistryError
 from refit.identity import identity
+from refit.judging.judge import LINEAR
 from refit.peek import Peek, UnknownError
 from refit.registry import Registry
 from refit.tracking import Tracker
@@ -159,7 +160,7 @@ def test_promotion_is_decided_once(decided: Path) -> None:
     """The first version beats the linear baseline; asked again, the decision is found."""
     first = promote.decide(decided)
     assert (first.outcome, first.version, first.cached) == ("promote", 1, False)
-    assert first.evidence["rival"] == promote.LINEAR
+    assert first.evidence["rival"] == LINEAR
     assert first.evidence["lower"] > 0
     again = promote.decide(decided)
     assert (again.outcome, again.version, again.cached) == ("promote", 1, True)

@@ -1,59 +1,32 @@
 """Promotion: a decision about one candidate, made once, with its evidence.
 
-The first version must beat the linear baseline; a later one must beat the champion, both scored on
-the same holdout rows, compared row by row and resampled by blocks of time (refit.compare). A
-decision is keyed by what it depends on: candidate, champion, holdout (with its blocks and the
-baselines' predictions) and policy. Asked again, it is found on the registered version, and finished
-if a crash had cut it short.
+refit.judging says what the evidence is worth. A decision is keyed by what it depends on: candidate,
+champion, holdout (with its blocks and the baselines' predictions) and policy. Asked again, it is
+found on the registered version, and finished if a crash had cut it short.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import polars as pl
-
-from refit import compare, metrics, origin, verdict
-from refit.compare import Comparison, Outcome
+from refit import origin, verdict
 from refit.core import files, params
-from refit.core.errors import ConfigError, DataError, PipelineError
-from refit.core.params import param
-from refit.dataset import Task
+from refit.core.errors import PipelineError
 from refit.identity import identity
+from refit.judging import judge
+from refit.judging.gate import Outcome
+from refit.judging.judge import Judgement, Reuse
+from refit.judging.policy import PromoteParams
+from refit.judging.policy import read as read_policy
+from refit.judging.scored import BUNDLE, EVALUATION, HOLDOUT, PREDICTIONS, Champion
 from refit.peek import Peek, UnknownError
 from refit.registry import Registry, Version
 
-if TYPE_CHECKING:
-    from refit.bundle import Bundle
-
-BUNDLE = Path("data/bundle")
-EVALUATION = Path("data/evaluation")
-HOLDOUT = Path("data/prepared/holdout.parquet")
-PREDICTIONS = EVALUATION / "predictions.parquet"
-LINEAR = "the linear baseline"
 NOT_KEPT = {"cached", "report"}
 """What a recorded decision leaves out: it is made anew when the decision is read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromoteParams:
-    """Section `promote` of params.yaml: the policy."""
-
-    metric: str = param(
-        "row-wise loss that decides",
-        choices=("log_loss", "brier", "squared_error", "absolute_error"),
-    )
-    minimum_effect: float = param("smallest gain in that loss that matters", minimum=0)
-    confidence: float = param("confidence of the interval", minimum=0.5, maximum=0.999)
-    resamples: int = param("bootstrap samples", minimum=100)
-    seed: int = param("seed of the bootstrap", minimum=0)
-    accept_several_results: bool = param(
-        "decide even when the same inputs have given different results"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +62,6 @@ class _Candidate:
             "policy": asdict(self.policy),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def policy(root: Path) -> PromoteParams:
-    """The policy of the project."""
-    return params.read(PromoteParams, "promote", root / "params.yaml")
 
 
 def decide(root: Path) -> Decision:
@@ -163,7 +131,7 @@ def _candidate(root: Path) -> _Candidate:
         root=root,
         name=params.dataset_name(root / "params.yaml"),
         digest=identity(root / BUNDLE),
-        policy=policy(root),
+        policy=read_policy(root),
     )
 
 
@@ -196,8 +164,7 @@ def _decide(
     registry: Registry, candidate: _Candidate, champion: Version | None, key: str
 ) -> Decision:
     lineage = origin.describe(candidate.root, candidate.name, candidate.digest)
-    compared = _compare(registry, candidate, champion)
-    outcome = compare.verdict(compared, candidate.policy.minimum_effect)
+    judgement = _judge(registry, candidate, champion)
     version = registry.register(
         candidate.digest,
         candidate.root / BUNDLE,
@@ -205,12 +172,11 @@ def _decide(
         lineage=lineage,
         tags=origin.tags(lineage),
     )
-    rival = f"version {champion.number}" if champion else LINEAR
     measured = files.read_json(candidate.root / EVALUATION / "metrics.json")
-    evidence = files.rounded(asdict(compared)) | asdict(candidate.policy) | {"rival": rival}
-    sentence = verdict.sentence(outcome, version.number, evidence)
+    evidence = judgement.evidence(candidate.policy)
+    sentence = verdict.sentence(judgement.outcome, version.number, evidence)
     decision = Decision(
-        outcome=outcome,
+        outcome=judgement.outcome,
         cached=False,
         version=version.number,
         champion_before=champion.number if champion else None,
@@ -228,110 +194,22 @@ def _decide(
     )
     kept = {name: value for name, value in asdict(decision).items() if name not in NOT_KEPT}
     registry.record(version, key, kept)
-    if outcome == "promote":
+    if judgement.outcome == "promote":
         registry.move(version, key, expected=champion.number if champion else None)
     return decision
 
 
-def _compare(registry: Registry, candidate: _Candidate, champion: Version | None) -> Comparison:
-    """The candidate against the champion's bundle, or the linear baseline, on the holdout."""
-    from refit import bundle
-
-    policy = candidate.policy
-    challenger = bundle.load(candidate.root / BUNDLE)
-    task: Task = challenger.signature["task"]
-    predictions = files.read_parquet(candidate.root / PREDICTIONS)
-    target = predictions["target"].to_numpy()
-    if champion is None:
-        rival = _stored(predictions, "linear", challenger)
-        own = _stored(predictions, "network", challenger)
-    else:
-        rows = files.read_parquet(candidate.root / HOLDOUT)
-        _require_same_rows(rows, predictions)
-        own, rival = _both(challenger, bundle.load(registry.download(champion)), rows, champion)
-    try:
-        losses = [metrics.losses(policy.metric, task, target, p) for p in (own, rival)]
-    except ValueError as error:
-        raise ConfigError(
-            str(error),
-            where="params.yaml, `promote.metric`",
-            expected=f"a loss of a {task} task, such as {metrics.PRIMARY[task]}",
-        ) from error
-    _require_finite(losses)
-    return compare.paired(
-        losses[0],
-        losses[1],
-        predictions["block"].to_numpy(),
-        resamples=policy.resamples,
-        confidence=policy.confidence,
-        seed=policy.seed,
-    )
-
-
-def _stored(predictions: pl.DataFrame, model: str, challenger: "Bundle") -> np.ndarray:
-    classes = challenger.signature["classes"]
-    columns = [f"{model}_{name}" for name in classes] or [model]
-    values = predictions.select(columns).to_numpy().astype(np.float64)
-    return values if classes else values[:, 0]
-
-
-def _require_same_rows(rows: pl.DataFrame, predictions: pl.DataFrame) -> None:
-    shared = [name for name in rows.columns if name in predictions.columns and name != "target"]
-    if not rows.select(shared).equals(predictions.select(shared)):
-        raise PipelineError(
-            "the evaluation is not of these holdout rows",
-            where=str(PREDICTIONS),
-            got=f"{predictions.height:,} rows",
-            expected=f"the {rows.height:,} rows of {HOLDOUT}, in their order",
-            do="run the pipeline: `refit run`, or `dvc repro`",
+def _judge(registry: Registry, candidate: _Candidate, champion: Version | None) -> Judgement:
+    reigning = None
+    if champion is not None:
+        reigning = Champion(
+            number=champion.number,
+            bundle=registry.download(champion),
+            lineage=registry.lineage(champion),
+            since=None,
         )
-
-
-def _require_finite(losses: Sequence[np.ndarray]) -> None:
-    for who, found in zip(("candidate", "champion"), losses, strict=True):
-        wrong = int(np.count_nonzero(~np.isfinite(found)))
-        if wrong:
-            raise DataError(
-                f"the {who}'s loss is not a finite number",
-                where=str(HOLDOUT),
-                got=f"{wrong:,} of {len(found):,} rows",
-                expected="a finite prediction for every row",
-                do="look at the model's predictions for these rows before deciding about it",
-            )
-
-
-def _both(
-    challenger: "Bundle", reigning: "Bundle", rows: pl.DataFrame, champion: Version
-) -> tuple[np.ndarray, np.ndarray]:
-    """The challenger's and the champion's predictions of the same rows: (N,) or (N, K).
-
-    The K classes are the challenger's, in its order, then those that only the champion knows; a
-    class that a model does not know has probability zero.
-    """
-    new, old = (model.signature for model in (challenger, reigning))
-    classes = list(dict.fromkeys([*new["classes"], *old["classes"]]))
-    try:
-        own, rival = (_spread(m, new["task"], rows, classes) for m in (challenger, reigning))
-    except DataError as error:
-        raise DataError(
-            "candidate and champion cannot be compared on these rows",
-            where=f"champion version {champion.number}",
-            got=str(error),
-            do="keep the columns that the champion reads, or, to begin anew against the linear"
-            " baseline, delete the alias `champion` in MLflow",
-        ) from error
-    return own, rival
-
-
-def _spread(model: "Bundle", task: Task, rows: pl.DataFrame, classes: list[str]) -> np.ndarray:
-    if model.signature["task"] != task:
-        raise DataError(f"the champion is a {model.signature['task']} model", expected=task)
-    values = model.predict(rows).astype(np.float64)
-    if not classes:
-        return values
-    spread = np.zeros((len(values), len(classes)))
-    spread[:, [classes.index(name) for name in model.signature["classes"]]] = values
-    return spread
+    reuse = Reuse(decisions=0, candidates=0)
+    return judge.judge(candidate.root, candidate.policy, reigning, reuse)
 
 
 def _flat(measured: Mapping[str, Any]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from refit import dataset, ingest, promote
 from refit.core import params
 from refit.core.errors import PipelineError
+from refit.judging import policy
 from refit.pipeline import Pipeline, open_pipeline
 from refit.stagelog import OnOutput, Outcome
 
@@ -142,7 +143,7 @@ def _require_unchanged(pipeline: Pipeline) -> None:
 
 def _require_deterministic(pipeline: Pipeline, root: Path) -> None:
     several = {stage: count for stage, count in pipeline.results().items() if count > 1}
-    if several and not promote.policy(root).accept_several_results:
+    if several and not policy.read(root).accept_several_results:
         raise PipelineError(
             "the same inputs have given different results, so the candidate cannot be made again",
             got="; ".join(f"{stage}: {count} results" for stage, count in several.items()),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from refit.compare import Outcome
+from refit.judging.gate import Outcome
 
 
 def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str:

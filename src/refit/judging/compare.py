@@ -12,13 +12,11 @@ choose longer blocks.
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 
+from refit.judging.gate import Result
 from refit.metrics import draws
-
-Outcome = Literal["promote", "reject", "not proven"]
 
 FEWEST_BLOCKS = 10
 """With fewer blocks the percentiles are too narrow to decide anything."""
@@ -95,17 +93,17 @@ def _interval(
     return float(mean - high * error), float(mean - low * error)
 
 
-def verdict(comparison: Comparison, minimum_effect: float) -> Outcome:
+def verdict(comparison: Comparison, minimum_effect: float) -> Result:
     """What the comparison proves.
 
-    promote: the gain is real (the interval lies above zero) and large enough to matter.
-    reject: the gain is shown to be smaller than what matters (the interval lies below it).
-    not proven: anything else, and any comparison on too few blocks.
+    pass: the gain is real (the interval lies above zero) and large enough to matter.
+    fail: the gain is shown to be smaller than what matters (the interval lies below it).
+    not enough evidence: anything else, and any comparison on too few blocks.
     """
     if comparison.blocks < FEWEST_BLOCKS:
-        return "not proven"
+        return "not enough evidence"
     if comparison.lower > 0 and comparison.difference >= minimum_effect:
-        return "promote"
+        return "pass"
     if comparison.upper < minimum_effect:
-        return "reject"
-    return "not proven"
+        return "fail"
+    return "not enough evidence"
