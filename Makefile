@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNTIL ?= 2013-10
 KILLS ?= 200
-PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() + 1))")
+PARALLEL ?= -n $(WORKERS) --dist loadfile
 
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1

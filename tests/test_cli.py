@@ -153,10 +153,17 @@ def test_missing_repositories(pumps: Any, missing: str, said: str) -> None:
     assert f"there is no {said} repository" in done.stderr
 
 
+def own_copy(shared: Any, folder: Path) -> Any:
+    """The shared project as it is, in a folder of its own: what runs here leaves traces."""
+    project = type(shared)(folder / "pumps")
+    shutil.copytree(shared.root, project.root, symlinks=True)
+    return project
+
+
 @pytest.mark.slow
-def test_an_unreachable_mlflow(projects: Any) -> None:
+def test_an_unreachable_mlflow(projects: Any, tmp_path: Path) -> None:
     """Promotion against a dead address is refused in one paragraph that names it."""
-    project = projects("pumps")
+    project = own_copy(projects("pumps"), tmp_path)
     environment = {**project.environment, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = subprocess.run(
         [str(project.root / ".venv/bin/refit"), "promote"],
@@ -176,9 +183,7 @@ def test_an_unreachable_mlflow(projects: Any) -> None:
 @pytest.mark.slow
 def test_status_says_what_is_champion_and_what_would_run(projects: Any, tmp_path: Path) -> None:
     """Champion, partitions, and after a change the stage that would run with its reason."""
-    shared = projects("pumps")
-    project = type(shared)(tmp_path / "pumps")
-    shutil.copytree(shared.root, project.root, symlinks=True)
+    project = own_copy(projects("pumps"), tmp_path)
     project.call("refit", "promote")
     shown = project.call("refit", "status").stdout
     assert "champion   version 1" in shown

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from refit.leftovers import CUT, clear_rwlock
@@ -32,6 +34,8 @@ def living() -> Iterator[dict[str, Any]]:
     """A process that lives while the tests run, as DVC would write it down."""
     arguments = ["-c", "import time; time.sleep(120)", "repro", "train"]
     process = subprocess.Popen([sys.executable, *arguments])
+    while not psutil.Process(process.pid).cmdline():  # for a moment a new program has none
+        time.sleep(0.001)
     yield {"pid": process.pid, "cmd": "/elsewhere/bin/dvc repro train"}
     process.kill()
     process.wait()
