@@ -4,7 +4,7 @@ BIN := .venv/bin
 UNTIL ?= 2013-10
 KILLS ?= 200
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() + 1))")
-PARALLEL ?= -n $(WORKERS) --dist loadfile
+PARALLEL ?= -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
