@@ -195,13 +195,13 @@ def test_two_clones_share_everything_through_the_remotes(project: Any, tmp_path:
     held = git.kept(root)
     assert len(held) == 2
     sent = project.call("refit", "push")
-    assert "2 commits of versions" in sent.stdout
+    assert "commits of versions sent: 2" in sent.stdout
 
     other = tmp_path / "other"
     call_git(tmp_path, "clone", "-q", "--no-local", str(bare), str(other))
     (other / ".venv").symlink_to(root / ".venv")
     second = type(project)(other)
-    assert "2 commits of versions here" in second.call("refit", "pull").stdout
+    assert "commits of versions here: 2" in second.call("refit", "pull").stdout
     assert git.kept(other) == held
     states = [
         line.split()[:2]

@@ -192,7 +192,7 @@ def push(git: GitRemote = "origin", dvc: DvcRemote = None) -> None:
     from refit import remotes
 
     sent = remotes.push(_root(), git_remote=git, dvc_remote=dvc, say=console.print)
-    console.print(f"{sent.commits} commits of versions kept by the remote, {sent.files} files sent")
+    console.print(f"commits of versions sent: {sent.commits}; files sent: {sent.files}")
 
 
 @app.command()
@@ -204,7 +204,7 @@ def pull(git: GitRemote = "origin", dvc: DvcRemote = None) -> None:
     from refit import remotes
 
     brought = remotes.pull(_root(), git_remote=git, dvc_remote=dvc, say=console.print)
-    console.print(f"{brought.commits} commits of versions here, {brought.files} files brought")
+    console.print(f"commits of versions here: {brought.commits}; files brought: {brought.files}")
 
 
 @app.command()

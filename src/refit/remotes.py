@@ -33,7 +33,7 @@ def push(
     _require_remote(root, git_remote)
     kept = git.kept(root)
     with open_pipeline(root) as pipeline:
-        say(f"sending data and results of the workspace and of {len(kept)} versions ...")
+        say(f"sending data and results of the workspace and of each version ({len(kept)}) ...")
         sent = pipeline.push(sorted(set(kept.values())), dvc_remote)
     git.push(root, git_remote)  # last: a commit that others see has its data
     return Moved(commits=len(kept), files=sent)
@@ -53,7 +53,7 @@ def pull(
     git.pull(root, git_remote)
     kept = git.kept(root)
     with open_pipeline(root) as pipeline:
-        say(f"bringing data and results of the workspace and of {len(kept)} versions ...")
+        say(f"bringing data and results of the workspace and of each version ({len(kept)}) ...")
         brought = pipeline.pull(sorted(set(kept.values())), dvc_remote)
     return Moved(commits=len(kept), files=brought)
 
