@@ -21,6 +21,10 @@ COMMANDS = {"ingest", "run", "promote", "up", "down", "status", "doctor", "deps"
     "reproduce",
     "push",
     "pull",
+    "history",
+    "approve",
+    "reject",
+    "rollback",
 }
 
 

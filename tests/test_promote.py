@@ -77,7 +77,9 @@ def test_a_champion_that_cannot_be_compared_is_said(
             frame = files.read_parquet(decided / path)
             files.write_parquet(frame.drop("heat", strict=False), decided / path)
         said = "heat"
-    with pytest.raises(DataError, match=rf"(?s)champion version 1.*{said}.*delete the alias"):
+    with pytest.raises(
+        DataError, match=rf"(?s)champion version 1.*{said}.*refit rollback --to none"
+    ):
         promote.decide(decided)
 
 

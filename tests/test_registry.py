@@ -1,25 +1,26 @@
 """Tracking, registry and promotion on a real SQLite MLflow."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from refit import promote, tracking
+from refit import ledger, people, promote, standing, tracking
 from refit.core import files
 from refit.core.errors import ConfigError, PipelineError, RegistryError
 from refit.identity import identity
 from refit.judging.judge import LINEAR
+from refit.ledger import MARK, Book, Entry, Kind
 from refit.peek import Peek, UnknownError
 from refit.registry import Registry
 from refit.tracking import Tracker
-
-KEY = "a" * 64
 
 
 @pytest.fixture(scope="module")
@@ -92,22 +93,107 @@ def test_the_same_model_is_registered_once(root: Path, tmp_path: Path) -> None:
     assert registry.find("b" * 64) is None
 
 
-def test_the_alias_moves_only_from_where_it_was_expected(root: Path, tmp_path: Path) -> None:
-    """A promotion that was decided against an older champion is refused."""
-    registry = Registry(root, "alias")
-    versions = []
-    for text in ("one", "two", "three"):
-        bundle = make_bundle(tmp_path / text, text)
-        digest = identity(bundle)
-        versions.append(registry.register(digest, bundle, fingerprint=text))
-    registry.move(versions[0], KEY, expected=None)
-    registry.move(versions[1], KEY, expected=1)
-    with pytest.raises(RegistryError, match=r"Got version 2\. Expected version 1"):
-        registry.move(versions[2], KEY, expected=1)
-    champion = registry.champion()
-    assert champion is not None
-    assert champion.number == 2
-    assert champion.moved(KEY)
+def crown(registry: Registry, number: int, kind: Kind = "promote") -> Book:
+    """Make the version champion in the ledger, whatever stood there."""
+
+    def make(book: Book) -> Entry:
+        return book.entry(kind, who="ann", why="better", version=number, after=number)
+
+    return standing.enter(registry, make)
+
+
+def registered(root: Path, name: str, folder: Path, count: int) -> Registry:
+    """A registry with so many versions."""
+    registry = Registry(root, name)
+    for number in range(1, count + 1):
+        bundle = make_bundle(folder / str(number), f"{name} {number}")
+        assert registry.register(identity(bundle), bundle, fingerprint=str(number)).number == number
+    return registry
+
+
+def test_aliases_follow_the_ledger(root: Path, tmp_path: Path) -> None:
+    """Each entry is noted on its version and sets the aliases; a person's version waits aside."""
+    registry = registered(root, "alias", tmp_path, 3)
+    assert crown(registry, 1).champion == 1
+    standing.enter(registry, lambda book: book.entry("wait", who="ann", why="", version=2, after=1))
+    assert (registry.aliased("champion"), registry.aliased("challenger")) == (1, 2)
+    crown(registry, 3)
+    assert (registry.aliased("champion"), registry.aliased("challenger")) == (3, None)
+    book = registry.book()
+    noted = {n: {t for t in tags if t.startswith(MARK)} for n, tags in registry.marks().items()}
+    assert noted == {1: {f"{MARK}1"}, 2: {f"{MARK}2"}, 3: {f"{MARK}3"}}
+    assert book.all_faults(registry.marks()) == []
+
+
+def test_the_ledger_is_seen_beside_the_model(root: Path, tmp_path: Path) -> None:
+    """A search lists both models; the ledger's says what it is, and has no alias."""
+    crown(registered(root, "seen", tmp_path, 1), 1)
+    client = tracking.connect(root)
+    listed = client.search_registered_models("name like 'seen%'")
+    assert [model.name for model in listed] == ["seen", "seen-ledger"]
+    assert "refit history" in listed[1].description
+    assert listed[1].tags == {"refit.ledger": "seen"}
+    assert not listed[1].aliases
+    (entry,) = client.search_model_versions("name = 'seen-ledger'")
+    assert entry.description == "promote: version 1, champion None → 1 (ann): better"
+
+
+def test_a_number_is_never_given_again(root: Path, tmp_path: Path) -> None:
+    """The entry after one that was deleted by hand has the next number, so the gap shows."""
+    registry = registered(root, "gap", tmp_path, 2)
+    crown(registry, 1)
+    crown(registry, 2)
+    tracking.connect(root).delete_model_version("gap-ledger", "2")
+    crown(registry, 2)
+    assert [number for number, _ in registry.book().entries] == [1, 3]
+    assert [fault.said for fault in registry.book().faults] == ["entry 2 is gone"]
+
+
+def test_a_registry_of_before_the_ledger_is_taken_over(root: Path, tmp_path: Path) -> None:
+    """Its champion becomes the first entry, which says so; once."""
+    registry = registered(root, "older", tmp_path, 1)
+    tracking.connect(root).set_registered_model_alias("older", "champion", "1")
+    assert registry.champion() == registry.version(1)
+    for _ in range(2):
+        book = standing.settle(registry)
+        ((_, entry),) = book.entries
+        assert (entry.kind, entry.version, entry.before, entry.after) == ("adopt", 1, None, 1)
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["mlflow", "peek"])
+def test_an_alias_that_disagrees_is_put_right(root: Path, tmp_path: Path, quick: bool) -> None:  # noqa: FBT001
+    """The next run sets it; where it was moved by hand, an entry says what it named."""
+    name = f"moved-{quick}".lower()
+    registry = registered(root, name, tmp_path, 3)
+    reader = Peek(root, name) if quick else registry
+    assert standing.settled(reader) is None
+    crown(registry, 1)
+    book = crown(registry, 2)
+    assert standing.settled(reader) == book
+    registry.point("champion", 3)
+    assert standing.settled(reader) is None
+    assert standing.settle(registry) == book  # so soon after a change it may just be late
+    assert registry.aliased("champion") == 2
+    registry.point("champion", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standing, "LAG", timedelta(0))
+        _, entry = standing.settle(registry).entries[-1]
+    assert (entry.kind, entry.after, entry.why) == ("alias", 2, "put back: it named version 3")
+    assert registry.aliased("champion") == 2
+
+
+def test_an_entry_cut_short_is_finished(root: Path, tmp_path: Path) -> None:
+    """After a crash between ledger and alias, the next run notes the entry and sets the alias."""
+    registry = registered(root, "short", tmp_path, 1)
+    ledger.append(
+        registry.ledger,
+        lambda book: book.entry("promote", who="ann", why="", version=1, after=1),
+    )
+    assert standing.settled(Peek(root, "short")) is None
+    book = standing.settle(registry)
+    assert standing.settled(Peek(root, "short")) == book
+    assert registry.aliased("champion") == 1
+    assert registry.version(1).tags[f"{MARK}1"] == book.digest
 
 
 def test_a_tampered_bundle_is_refused(root: Path, tmp_path: Path) -> None:
@@ -116,28 +202,42 @@ def test_a_tampered_bundle_is_refused(root: Path, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, "honest")
     version = registry.register(identity(bundle), bundle, fingerprint="f")
     assert identity(registry.download(version)) == version.digest
-    shutil.rmtree(root / ".refit/bundles")
     (stored,) = (root / ".refit/mlartifacts/tamper").rglob("model.onnx")
     stored.write_text("changed")
+    assert identity(registry.download(version)) == version.digest  # a verified copy is kept
+    shutil.rmtree(root / ".refit/bundles")
     with pytest.raises(RegistryError, match="not the one that was registered"):
+        registry.download(version)
+    stored.unlink()
+    with pytest.raises(RegistryError, match="only a part of its files"):
         registry.download(version)
 
 
 def test_the_quick_look_says_what_mlflow_says(root: Path, tmp_path: Path) -> None:
     """Champion and versions read straight from SQLite are MLflow's own answers."""
-    registry = Registry(root, "peek")
     with pytest.raises(UnknownError):
         Peek(tmp_path, "peek")
-    assert Peek(root, "peek").champion() is None
-    for text in ("one", "two"):
-        bundle = make_bundle(tmp_path / text, text)
-        digest = identity(bundle)
-        version = registry.register(digest, bundle, fingerprint=text)
-        registry.record(version, KEY, {"outcome": "promote"})
-        registry.move(version, KEY, expected=version.number - 1 or None)
-        assert Peek(root, "peek").champion() == registry.champion()
-        assert Peek(root, "peek").find(digest) == registry.find(digest)
-    assert Peek(root, "peek").find("c" * 64) is None
+    registry = registered(root, "peek", tmp_path, 2)
+    peek = Peek(root, "peek")
+    assert peek.book() == registry.book() == Book()
+    for number in (1, 2):
+        crown(registry, number)
+        assert peek.book() == registry.book()
+        assert peek.aliased("champion") == registry.aliased("champion") == number
+        assert peek.reigning(number) == registry.reigning(number)
+        digest = registry.version(number).digest
+        assert peek.find(digest) == registry.find(digest)
+        marked = {
+            n: {t for t in tags if t.startswith(MARK)} for n, tags in registry.marks().items()
+        }
+        assert {n: set(tags) for n, tags in peek.marks().items()} == {
+            n: m for n, m in marked.items() if m
+        }
+    tracking.connect(root).delete_model_version("peek-ledger", "1")
+    assert peek.book() == registry.book()
+    assert peek.find("c" * 64) is None
+    with pytest.raises(UnknownError):
+        peek.reigning(3)
 
 
 def test_no_candidate_is_said(tmp_path: Path) -> None:
@@ -199,21 +299,18 @@ def test_an_equal_challenger_is_rejected_and_a_policy_is_part_of_the_key(decided
 CRASH = """
 import sys, os, signal
 from pathlib import Path
-from refit import promote, registry
+from refit import promote, registry, standing
+from refit.ledger_store import LedgerStore
 def dies(*a, **k): os.kill(os.getpid(), signal.SIGKILL)
-whole = registry.Registry._tag
-def mark(self, version, key, value):
-    (dies if key.startswith(registry.MOVED) else whole)(self, version, key, value)
-if sys.argv[1] == "mark":
-    registry.Registry._tag = mark
-else:
-    setattr(registry.Registry, sys.argv[1], dies)
+places = {"enter": (LedgerStore, "add"), "mark": (standing, "_note")}
+owner, name = places.get(sys.argv[1], (registry.Registry, sys.argv[1]))
+setattr(owner, name, dies)
 promote.decide(Path.cwd())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["register", "log", "record", "move", "mark"])
+@pytest.mark.parametrize("moment", ["register", "log", "record", "enter", "mark", "point"])
 def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
     """Killed before any step of a promotion, the next run ends as an undisturbed one."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
@@ -228,8 +325,11 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
     assert champion is not None
     assert champion.number == 1
     assert len(champion.decisions()) == 1
-    assert champion.moved(found.key)
+    ((_, entry),) = registry.book().entries
+    assert (entry.kind, entry.version, entry.after) == ("promote", 1, 1)
+    assert entry.evidence == hashlib.sha256(champion.text(found.key).encode()).hexdigest()
     assert promote.decide(decided).cached
+    assert people.faults(decided) == []
 
 
 @pytest.mark.parametrize("kind", ["broken database", "driver"])

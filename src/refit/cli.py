@@ -11,8 +11,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from refit.commands import registry
 from refit.core.errors import DiskError, RefitError, ServerLostError
-from refit.project import environment, find_root
+from refit.terminal import at_root as _root
+from refit.terminal import console
 
 app = typer.Typer(
     name="refit",
@@ -23,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-console = Console(highlight=False, soft_wrap=True)
+app.add_typer(registry.app)
 COLOURS = {"Cached": "dim", "Restored": "cyan", "Completed": "green"}
 
 Until = Annotated[
@@ -303,15 +305,6 @@ def _end(error: RefitError) -> None:
         sys.stdout.flush()
         os._exit(1)
     sys.exit(1)
-
-
-def _root() -> Path:
-    root = find_root()
-    os.chdir(root)
-    for name, value in environment(root).items():
-        if name != "MLFLOW_TRACKING_URI":
-            os.environ[name] = value
-    return root
 
 
 def _load_flow() -> Callable[..., None]:

@@ -8,6 +8,7 @@ it along. Everything goes through the `git` program.
 """
 
 import contextlib
+import getpass
 import os
 import subprocess
 import tempfile
@@ -53,6 +54,14 @@ def snapshot(root: Path) -> Snapshot:
     else:
         commit = _commit(top, tree, head)
     return Snapshot(commit=commit, parent=head, branch=branch, left_out=left_out)
+
+
+def user(root: Path) -> str:
+    """Who works here: the Git identity, `name <mail>`, or the login name where there is none."""
+    name, mail = (_ask(root, "config", f"user.{part}") for part in ("name", "email"))
+    if name:
+        return f"{name} <{mail}>" if mail else name
+    return getpass.getuser()
 
 
 def keep(root: Path, commit: str, name: str) -> str:

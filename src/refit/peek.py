@@ -1,9 +1,9 @@
 """A quick look into the project's own registry, without loading MLflow.
 
 Importing MLflow and opening its store costs more than all the rest of a run in which nothing has
-changed. The project's own database is SQLite, so two read-only queries answer whether the decision
-is there already. They depend on MLflow's tables, which tests hold to MLflow's own answers; whatever
-they cannot answer (another store, other tables, no database) is left to refit.registry.
+changed. The project's own database is SQLite, so a few read-only queries answer whether the
+decision is there already. They depend on MLflow's tables, which tests hold to MLflow's own answers;
+whatever they cannot answer (another store, other tables, no database) is left to refit.registry.
 """
 
 import sqlite3
@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from refit import ledger
+from refit.ledger import MARK, Book
+from refit.ledger_store import ENTRY, SUFFIX
 from refit.project import mlflow_uri
-from refit.registry import CHAMPION, DIGEST, Version
+from refit.registry import DIGEST, Version
 
 PREFIX = "sqlite:///"
 
@@ -31,14 +34,50 @@ class Peek:
         if not uri.startswith(PREFIX) or not self._path.is_file():
             raise UnknownError(uri)
 
-    def champion(self) -> Version | None:
-        """The version that the alias `champion` names."""
+    def book(self) -> Book:
+        """The ledger as it stands."""
+        return ledger.read(self)
+
+    def texts(self) -> list[tuple[int, str]]:
+        """Every entry of the ledger with its number, in order."""
+        with self._rows() as database:
+            return database.execute(
+                "select v.version, coalesce(t.value, '') from model_versions v"
+                " left join model_version_tags t"
+                " on t.name = v.name and t.version = v.version and t.key = ?"
+                " where v.name = ? and v.current_stage != 'Deleted_Internal' order by v.version",
+                (ENTRY, f"{self._name}{SUFFIX}"),
+            ).fetchall()
+
+    def marks(self) -> dict[int, dict[str, str]]:
+        """The marks of entries on each version, by number."""
+        found: dict[int, dict[str, str]] = {}
+        with self._rows() as database:
+            rows = database.execute(
+                "select t.version, t.key, t.value from model_version_tags t join model_versions v"
+                " on t.name = v.name and t.version = v.version where t.name = ?"
+                " and substr(t.key, 1, ?) = ? and v.current_stage != 'Deleted_Internal'",
+                (self._name, len(MARK), MARK),
+            ).fetchall()
+        for number, key, value in rows:
+            found.setdefault(number, {})[key] = value
+        return found
+
+    def aliased(self, alias: str) -> int | None:
+        """The number that an alias names."""
         with self._rows() as database:
             found = database.execute(
                 "select version from registered_model_aliases where name = ? and alias = ?",
-                (self._name, CHAMPION),
+                (self._name, alias),
             ).fetchone()
-        return None if found is None else self._version(int(found[0]))
+        return None if found is None else int(found[0])
+
+    def reigning(self, number: int) -> Version:
+        """The champion of that number."""
+        found = self._version(number)
+        if found is None:
+            raise UnknownError(f"version {number} is gone")
+        return found
 
     def find(self, digest: str) -> Version | None:
         """The version whose bundle has this digest."""

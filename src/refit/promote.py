@@ -1,20 +1,23 @@
 """Promotion: a decision about one candidate, made once, with its evidence.
 
 refit.judging says what the evidence is worth. A decision is keyed by what it depends on: candidate,
-champion, holdout (with its blocks and the baselines' predictions) and policy. Asked again, it is
-found on the registered version, and finished if a crash had cut it short.
+champion, holdout (with its blocks and the baselines' predictions) and policy. It is recorded on the
+registered version, then entered in the ledger, which alone makes it count. Asked again, it is found
+there, and finished if a crash had cut it short. Where another champion comes between, the decision
+is made anew against that one.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from refit import origin, verdict
+from refit import git, ledger, origin, sample, standing, verdict
 from refit.core import files, params
-from refit.core.errors import PipelineError
+from refit.core.errors import PipelineError, RegistryError
 from refit.identity import identity
 from refit.judging import judge
 from refit.judging.gate import Outcome
@@ -22,6 +25,7 @@ from refit.judging.judge import Judgement, Reuse
 from refit.judging.policy import PromoteParams
 from refit.judging.policy import read as read_policy
 from refit.judging.scored import BUNDLE, EVALUATION, HOLDOUT, PREDICTIONS, Champion
+from refit.ledger import Book, Entry, Judged
 from refit.peek import Peek, UnknownError
 from refit.registry import Registry, Version
 
@@ -65,57 +69,95 @@ class _Candidate:
 
 
 def decide(root: Path) -> Decision:
-    """Decide about the bundle in data/bundle, register it, and move the alias if it earned it.
+    """Decide about the bundle in data/bundle, register it, and make it champion if it earned it.
 
     Raises:
         PipelineError: the pipeline has left no bundle.
         ConfigError: the policy's metric does not fit the task.
-        RegistryError: MLflow cannot be reached, or the champion changed meanwhile.
+        RegistryError: MLflow cannot be reached, the ledger was changed by hand, or the champion
+            was deleted.
     """
     candidate = _candidate(root)
-    try:
-        found = _recall(Peek(root, candidate.name), candidate)
-    except UnknownError:
-        found = None
-    if found is not None:
-        return found
+    with suppress(UnknownError):
+        peek = Peek(root, candidate.name)
+        book = standing.settled(peek)
+        found = book and _recall(peek, book, candidate)
+        if found:
+            return found
     registry = Registry(root, candidate.name)
     with registry.locked():
-        champion = registry.champion()
-        found = _recall(registry, candidate) or _complete(registry, candidate, champion)
-        return found or _decide(registry, candidate, champion, candidate.key(champion))
+        for _ in range(ledger.ATTEMPTS):
+            book = standing.settle(registry)
+            decided = _recall(registry, book, candidate) or _decide(registry, book, candidate)
+            if decided.cached or _entered(registry, candidate, decided):
+                return decided
+    raise RegistryError(
+        "the champion changed each time while this decision was made",
+        where=f"registered model {candidate.name}",
+        do="run `refit promote` again when fewer decisions are made at once",
+    )
 
 
-def _recall(reader: Peek | Registry, candidate: _Candidate) -> Decision | None:
-    """The finished decision about the candidate, where there is one."""
-    champion = reader.champion()
+def _recall(reader: Peek | Registry, book: Book, candidate: _Candidate) -> Decision | None:
+    """The decision about the candidate, where the ledger has it."""
+    champion = None if book.champion is None else reader.reigning(book.champion)
     if champion is not None and champion.digest == candidate.digest:
-        return None if champion.unmarked() else _already(champion, candidate.root)
+        return _already(champion, book, candidate.root)
     key = candidate.key(champion)
     known = reader.find(candidate.digest)
-    recorded = known.decision(key) if known else None
-    if known is None or recorded is None:
+    entry = book.recorded(_sha(known.text(key))) if known and known.text(key) else None
+    if known is None or entry is None:
         return None
-    if recorded["outcome"] == "promote" and not known.moved(key):
-        return None
-    return _recorded(recorded, candidate.root)
+    recorded = known.decision(key) or {}
+    return _recorded(recorded | {"sentence": _now(recorded, known.number, book)}, candidate.root)
 
 
-def _complete(
-    registry: Registry, candidate: _Candidate, champion: Version | None
-) -> Decision | None:
-    """Finish a decision that a crash cut short after it was recorded, where there is one."""
-    if champion is not None and champion.digest == candidate.digest:
-        for crowned in champion.unmarked():
-            registry.move(champion, crowned["key"], expected=champion.number)
-        return _already(champion, candidate.root)
-    key = candidate.key(champion)
-    known = registry.find(candidate.digest)
-    recorded = known.decision(key) if known else None
-    if known is None or recorded is None:
-        return None
-    registry.move(known, key, expected=champion.number if champion else None)
-    return _recorded(recorded, candidate.root, cached=False)
+def _now(recorded: Mapping[str, Any], version: int, book: Book) -> str:
+    """The recorded sentence, and what became of a candidate that had passed."""
+    end = book.end(version) if recorded["outcome"] == "promote" else None
+    if end is None:
+        return str(recorded["sentence"])
+    number, entry = end
+    about = f"{entry.kind} of version {entry.version or 'none'} by {entry.who}"
+    return f"{recorded['sentence']} Since then, entry {number} of the ledger: {about}: {entry.why}"
+
+
+def _entered(registry: Registry, candidate: _Candidate, decision: Decision) -> bool:
+    """Enter the decision in the ledger; False when the champion is no longer what it found."""
+    text = registry.version(decision.version).text(decision.key)
+
+    def make(book: Book) -> Entry | None:
+        if book.champion != decision.champion_before or book.recorded(_sha(text)):
+            return None
+        return book.entry(
+            _kind(decision.outcome, candidate.policy),
+            who=git.user(candidate.root),
+            why=decision.sentence,
+            version=decision.version,
+            after=_after(decision, candidate.policy),
+            evidence=_sha(text),
+            policy=_sha(json.dumps(asdict(candidate.policy), sort_keys=True)),
+            holdout=files.digest(candidate.root / HOLDOUT),
+        )
+
+    if standing.enter(registry, make).recorded(_sha(text)) is not None:
+        return True
+    registry.forget(decision.version, decision.key)
+    return False
+
+
+def _kind(outcome: Outcome, policy: PromoteParams) -> Judged:
+    return "wait" if outcome == "promote" and policy.approval == "person" else outcome
+
+
+def _after(decision: Decision, policy: PromoteParams) -> int | None:
+    """The champion from then on."""
+    crowned = _kind(decision.outcome, policy) == "promote"
+    return decision.version if crowned else decision.champion_before
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _candidate(root: Path) -> _Candidate:
@@ -135,19 +177,21 @@ def _candidate(root: Path) -> _Candidate:
     )
 
 
-def _already(champion: Version, root: Path) -> Decision:
+def _already(champion: Version, book: Book, root: Path) -> Decision:
     """The decision that crowned the champion, asked about again."""
     sentence = f"Version {champion.number} is the champion, and nothing newer challenges it."
-    crowned = [found for found in champion.decisions() if found["outcome"] == "promote"]
-    if crowned:
-        return _recorded(crowned[-1] | {"sentence": sentence}, root)
+    passed = [found for found in champion.decisions() if found["outcome"] == "promote"]
+    if passed:
+        return _recorded(passed[-1] | {"sentence": sentence}, root)
+    crowned = book.crowned
+    why = f" By {crowned.who}: {crowned.why}." if crowned else ""
     return Decision(
         outcome="promote",
         cached=True,
         version=champion.number,
         champion_before=None,
         sentence=sentence,
-        report=f"**{sentence}** Its alias was set by hand.\n",
+        report=f"**{sentence}**{why}\n",
         key="",
         evidence={},
     )
@@ -160,16 +204,22 @@ def _recorded(found: Mapping[str, Any], root: Path, *, cached: bool = True) -> D
     return Decision(**{**found, "cached": cached, "report": report})
 
 
-def _decide(
-    registry: Registry, candidate: _Candidate, champion: Version | None, key: str
-) -> Decision:
+def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
+    """Decide and record it on the version; a decision that a crash cut short there is found."""
+    champion = None if book.champion is None else registry.reigning(book.champion)
+    key = candidate.key(champion)
+    known = registry.find(candidate.digest)
+    recorded = known.decision(key) if known else None
+    if recorded is not None:
+        return _recorded(recorded, candidate.root, cached=False)
     lineage = origin.describe(candidate.root, candidate.name, candidate.digest)
-    judgement = _judge(registry, candidate, champion)
+    judgement = _judge(registry, book, candidate, champion)
     version = registry.register(
         candidate.digest,
         candidate.root / BUNDLE,
         fingerprint=lineage["training"],
         lineage=lineage,
+        examples=sample.take(candidate.root),
         tags=origin.tags(lineage),
     )
     measured = files.read_json(candidate.root / EVALUATION / "metrics.json")
@@ -194,21 +244,22 @@ def _decide(
     )
     kept = {name: value for name, value in asdict(decision).items() if name not in NOT_KEPT}
     registry.record(version, key, kept)
-    if judgement.outcome == "promote":
-        registry.move(version, key, expected=champion.number if champion else None)
     return decision
 
 
-def _judge(registry: Registry, candidate: _Candidate, champion: Version | None) -> Judgement:
+def _judge(
+    registry: Registry, book: Book, candidate: _Candidate, champion: Version | None
+) -> Judgement:
     reigning = None
-    if champion is not None:
+    if champion is not None and book.crowned is not None:
         reigning = Champion(
             number=champion.number,
             bundle=registry.download(champion),
             lineage=registry.lineage(champion),
-            since=None,
+            since=None if book.crowned.kind == "adopt" else book.crowned.moment,
         )
-    reuse = Reuse(decisions=0, candidates=0)
+    before = book.judged_on(files.digest(candidate.root / HOLDOUT))
+    reuse = Reuse(decisions=len(before), candidates=len({entry.version for entry in before}))
     return judge.judge(candidate.root, candidate.policy, reigning, reuse)
 
 

@@ -5,6 +5,7 @@ flavour that could run code at load is written. A version carries its decisions 
 every client of the registry can read them.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,21 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refit import tracking
+from refit import ledger, tracking
+from refit import mlflow_faults as faults
 from refit.core import files
 from refit.core.errors import RegistryError
 from refit.identity import LINEAGE, identity
+from refit.ledger import Book
+from refit.ledger_store import LedgerStore
 from refit.lock import only_one
 from refit.project import STATE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
+"""Aliases: what is live, and what waits for a person."""
 DIGEST = "refit.digest"
 DECISION = "refit.decision."
-MOVED = "refit.moved."
-"""Tags: the bundle's digest; a decision by its key; that a decision's alias was moved."""
+EXAMPLES = "refit.examples"
+"""Tags: the bundle's digest; a decision by its key; the digest of the stored example rows."""
+SAMPLE = "examples.parquet"
+"""Example rows with the version's own predictions, beside its bundle."""
+PAGE = 1000
 WAIT = 300.0
 """Seconds to wait for another decision in the same project."""
 
@@ -45,24 +53,16 @@ class Version:
 
     def decision(self, key: str) -> dict[str, Any] | None:
         """The decision recorded under the key."""
-        text = self.tags.get(DECISION + key[:16])
+        text = self.text(key)
         return json.loads(text) if text else None
 
     def decisions(self) -> list[dict[str, Any]]:
         """Every decision recorded on the version."""
         return [json.loads(v) for tag, v in sorted(self.tags.items()) if tag.startswith(DECISION)]
 
-    def moved(self, key: str) -> bool:
-        """Whether the decision's alias was moved."""
-        return MOVED + key[:16] in self.tags
-
-    def unmarked(self) -> list[dict[str, Any]]:
-        """Promotions that are not marked as moved: a crash came between the alias and its mark."""
-        return [
-            found
-            for found in self.decisions()
-            if found["outcome"] == "promote" and not self.moved(found["key"])
-        ]
+    def text(self, key: str) -> str:
+        """The decision recorded under the key, as it was written; '' when there is none."""
+        return self.tags.get(DECISION + key[:16], "")
 
 
 class Registry:
@@ -75,30 +75,93 @@ class Registry:
     def __init__(self, root: Path, name: str) -> None:
         self.root, self.name = root, name
         self._client = tracking.connect(root)
+        self.ledger = LedgerStore(self._client, name)
         self._held = False
 
     def champion(self) -> Version | None:
-        """The version that the alias `champion` names."""
-        return self.named(CHAMPION)
+        """The champion by the ledger; where there is none yet, by the alias.
+
+        Raises:
+            RegistryError: the version is gone.
+        """
+        book = self.book()
+        number = book.champion if book.entries else self.aliased(CHAMPION)
+        return None if number is None else self.reigning(number)
+
+    def reigning(self, number: int) -> Version:
+        """The champion of that number.
+
+        Raises:
+            RegistryError: the version is gone.
+        """
+        try:
+            return self.version(number)
+        except RegistryError as error:
+            if not faults.missing(error):
+                raise
+            raise RegistryError(
+                f"the champion, version {number}, was deleted by hand",
+                where=f"registered model {self.name}",
+                got="nothing under that number",
+                expected="the version that the ledger names",
+                do="`refit rollback --to V --why ...` makes an earlier version champion again;"
+                " `--to none` begins anew against the linear baseline",
+            ) from error.__cause__
+
+    @staticmethod
+    def missing(error: RegistryError) -> bool:
+        """Whether the fault is that there is no such version."""
+        return faults.missing(error)
+
+    def book(self) -> Book:
+        """The ledger as it stands."""
+        return ledger.read(self.ledger)
 
     def named(self, alias: str) -> Version | None:
         """The version that an alias names."""
-        from mlflow.exceptions import MlflowException
+        number = self.aliased(alias)
+        return None if number is None else self.version(number)
 
+    def aliased(self, alias: str) -> int | None:
+        """The number that an alias names, whether or not there is such a version."""
         try:
-            found = self._client.get_model_version_by_alias(self.name, alias)
-        except (MlflowException, OSError) as error:
-            code = error.error_code if isinstance(error, MlflowException) else ""
-            if code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            with self._said(f"the alias {alias} cannot be asked for") as client:
+                found = client.get_registered_model(self.name).aliases
+        except RegistryError as error:
+            if faults.missing(error):
                 return None
-            raise self._fault(f"the alias {alias} cannot be asked for", error) from error
-        return _version(found)
+            raise
+        return int(found[alias]) if alias in found else None
+
+    def point(self, alias: str, number: int | None) -> None:
+        """Let the alias name the version; None takes the alias away."""
+        with self._said(f"the alias {alias} cannot be set") as client:
+            if number is None:
+                client.delete_registered_model_alias(self.name, alias)
+            else:
+                client.set_registered_model_alias(self.name, alias, str(number))
+
+    def marks(self) -> dict[int, dict[str, str]]:
+        """The tags of every version, by number."""
+        found: dict[int, dict[str, str]] = {}
+        token = None
+        while True:
+            with self._said("versions cannot be listed") as client:
+                page = client.search_model_versions(
+                    f"name = '{self.name}'", max_results=PAGE, page_token=token
+                )
+            found |= {int(each.version): dict(each.tags) for each in page}
+            token = page.token
+            if not token:
+                return found
 
     def find(self, digest: str) -> Version | None:
         """The version whose bundle has this digest."""
         with self._said("versions cannot be listed") as client:
             found = client.search_model_versions(
-                f"name = '{self.name}' and tags.`{DIGEST}` = '{digest}'", max_results=1
+                f"name = '{self.name}' and tags.`{DIGEST}` = '{digest}'",
+                max_results=1,
+                order_by=["version_number ASC"],
             )
         return _version(found[0]) if found else None
 
@@ -109,6 +172,7 @@ class Registry:
         *,
         fingerprint: str,
         lineage: Mapping[str, Any] | None = None,
+        examples: bytes = b"",
         tags: Mapping[str, str] | None = None,
     ) -> Version:
         """Log the bundle and register it; the same digest is never registered twice.
@@ -118,6 +182,7 @@ class Registry:
             bundle: its folder.
             fingerprint: of the training, which names the run.
             lineage: logged as lineage.json in the place of the bundle's own; it has the run added.
+            examples: rows with the version's predictions, as a Parquet file (see refit.examples).
             tags: of the version, besides its digest and fingerprint.
         """
         known = self.find(digest)
@@ -126,8 +191,11 @@ class Registry:
         self._make_model()
         run = self._run(fingerprint)
         folder = _folder(digest)
+        noted = {EXAMPLES: hashlib.sha256(examples).hexdigest()} if examples else {}
         with self._said("the bundle cannot be registered") as client:
             client.log_artifacts(run, str(bundle), folder)
+            if examples:
+                _upload(client, run, folder, examples)
             if lineage is not None:
                 text = json.dumps({**lineage, "run": run}, indent=2, sort_keys=True)
                 client.log_text(run, f"{text}\n", f"{folder}/{LINEAGE}")
@@ -135,9 +203,9 @@ class Registry:
                 self.name,
                 f"runs:/{run}/{folder}",
                 run,
-                tags={**(tags or {}), DIGEST: digest, tracking.FINGERPRINT: fingerprint},
+                tags={**(tags or {}), **noted, DIGEST: digest, tracking.FINGERPRINT: fingerprint},
             )
-        return _version(made)
+        return self._first(_version(made))
 
     def version(self, number: int) -> Version:
         """The version with this number.
@@ -145,8 +213,18 @@ class Registry:
         Raises:
             RegistryError: there is none.
         """
-        with self._said(f"version {number} cannot be read") as client:
-            return _version(client.get_model_version(self.name, str(number)))
+        try:
+            with self._said(f"version {number} cannot be read") as client:
+                return _version(client.get_model_version(self.name, str(number)))
+        except RegistryError as error:
+            if not faults.missing(error):
+                raise
+            raise RegistryError(
+                f"there is no version {number}",
+                where=f"registered model {self.name}",
+                got="nothing: it was never registered, or was deleted by hand",
+                do="`refit history` lists the versions that were decided about",
+            ) from error.__cause__
 
     def lineage(self, version: Version) -> dict[str, Any]:
         """The version's lineage.json, read from the artifact store."""
@@ -203,56 +281,54 @@ class Registry:
             client.log_inputs(version.run, listed)
             client.update_model_version(self.name, str(version.number), report)
 
-    def record(self, version: Version, key: str, decision: Mapping[str, Any]) -> None:
-        """Write a decision onto the version, under its key."""
+    def record(self, version: Version, key: str, decision: Mapping[str, Any]) -> str:
+        """Write a decision onto the version, under its key; returns the text that stands there."""
+        standing = self.version(version.number).text(key)
+        if standing:
+            return standing
         text = json.dumps(decision, sort_keys=True)
         self._tag(version, "refit.outcome", str(decision["outcome"]))
         self._tag(version, DECISION + key[:16], text)  # last: with it the record is whole
+        return text
 
-    def move(self, version: Version, key: str, *, expected: int | None) -> None:
-        """Point `champion` to the version if it still points to `expected`.
+    def forget(self, number: int, key: str) -> None:
+        """Take a recorded decision off the version: another champion came before it counted."""
+        self.untag(number, DECISION + key[:16])
 
-        Raises:
-            RegistryError: someone else has moved the alias in the meantime.
-        """
-        with self.locked():
-            now = self.champion()
-            if now is not None and now.number == version.number:
-                self._tag(version, MOVED + key[:16], "yes")
-                return
-            if (now.number if now else None) != expected:
-                raise RegistryError(
-                    "the champion changed while this decision was made",
-                    where=self.name,
-                    got=f"version {now.number if now else 'none'}",
-                    expected=f"version {expected or 'none'}",
-                    do="run `refit promote` again: it compares with the new champion",
-                )
-            with self._said("the alias cannot be moved") as client:
-                client.set_registered_model_alias(self.name, CHAMPION, str(version.number))
-            self._tag(version, MOVED + key[:16], "yes")
+    def untag(self, number: int, tag: str) -> None:
+        """Take a tag off the version."""
+        with self._said("the version's tag cannot be deleted") as client:
+            client.delete_model_version_tag(self.name, str(number), tag)
 
     def download(self, version: Version) -> Path:
         """The version's bundle as a local folder, its digest verified."""
         target = self.root / STATE / "bundles" / version.digest
-        if not target.is_dir() or identity(target) != version.digest:
-            with self._said("the bundle cannot be downloaded") as client:
-                target.mkdir(parents=True, exist_ok=True)
-                folder = _folder(version.digest)
-                client.download_artifacts(version.run, folder, str(target.parent / "incoming"))
-                got = target.parent / "incoming" / folder
-                for path in sorted(got.iterdir()):
+        if not target.is_dir() or _identity(target) != version.digest:
+            target.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory() as aside:
+                for path in sorted(self.fetch(version, Path(aside)).iterdir()):
                     files.write_bytes(target / path.name, path.read_bytes())
-        found = identity(target)
+        return target
+
+    def fetch(self, version: Version, aside: Path) -> Path:
+        """The version's bundle as the registry has it now, below an empty folder.
+
+        Raises:
+            RegistryError: it is not what was registered.
+        """
+        with self._said("the bundle cannot be downloaded") as client:
+            folder = _folder(version.digest)
+            got = Path(client.download_artifacts(version.run, folder, str(aside)))
+        found = _identity(got)
         if found != version.digest:
             raise RegistryError(
                 "the registered bundle is not the one that was registered",
                 where=f"{self.name} version {version.number}",
-                got=f"digest {found[:12]}",
+                got=f"digest {found[:12]}" if found else "only a part of its files",
                 expected=f"digest {version.digest[:12]}",
                 do="its files were changed or damaged: restore the artifact store from a backup",
             )
-        return target
+        return got
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -281,15 +357,20 @@ class Registry:
         return str(run.info.run_id)
 
     def _make_model(self) -> None:
-        from mlflow.exceptions import MlflowException
-
         try:
-            self._client.create_registered_model(self.name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise RegistryError(
-                    "the registered model cannot be made", got=tracking.short(error)
-                ) from error
+            with self._said("the registered model cannot be made") as client:
+                client.create_registered_model(self.name)
+        except RegistryError as error:
+            if not faults.there(error):
+                raise
+
+    def _first(self, made: Version) -> Version:
+        """The version itself, or an equal one that another machine registered just before it."""
+        first = self.find(made.digest) or made
+        if first.number < made.number:
+            with self._said("a version that was registered twice cannot be deleted") as client:
+                client.delete_model_version(self.name, str(made.number))
+        return first
 
     def _tag(self, version: Version, key: str, value: str) -> None:
         with self._said("the version cannot be tagged") as client:
@@ -297,26 +378,28 @@ class Registry:
 
     @contextmanager
     def _said(self, what: str) -> Iterator["MlflowClient"]:
-        from mlflow.exceptions import MlflowException
-
-        try:
+        with faults.said(what, self.name):
             yield self._client
-        except (MlflowException, OSError) as error:
-            raise self._fault(what, error) from error
-
-    def _fault(self, what: str, error: Exception) -> RegistryError:
-        return RegistryError(
-            what,
-            where=f"registered model {self.name}",
-            got=tracking.short(error),
-            do="see whether the MLflow server is up and its disk is not full, then run again:"
-            " what was done is kept",
-        )
 
 
 def _folder(digest: str) -> str:
     """Where a bundle lies among the artifacts of its run."""
     return f"bundle-{digest[:12]}"
+
+
+def _identity(folder: Path) -> str:
+    """The digest of a bundle; '' where it is not whole."""
+    try:
+        return identity(folder)
+    except FileNotFoundError:
+        return ""
+
+
+def _upload(client: "MlflowClient", run: str, folder: str, examples: bytes) -> None:
+    with tempfile.TemporaryDirectory() as aside:
+        path = Path(aside) / SAMPLE
+        path.write_bytes(examples)
+        client.log_artifact(run, str(path), folder)
 
 
 def _version(found: Any) -> Version:

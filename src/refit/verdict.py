@@ -20,12 +20,18 @@ def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str
         f" on {evidence['rows']:,} rows in {evidence['blocks']} blocks"
     )
     return {
-        "promote": f"Version {version} is promoted to champion: {shown}.",
+        "promote": f"Version {version} {_earned(evidence)}: {shown}.",
         "reject": f"Version {version} is rejected: {shown}, less than the minimum effect"
         f" {evidence['minimum_effect']:g}.",
         "not proven": f"Version {version} is not proven better: {shown}; a difference of"
         f" {evidence['minimum_detectable']:.5f} could have been seen.",
     }[outcome]
+
+
+def _earned(evidence: Mapping[str, Any]) -> str:
+    if evidence.get("approval") == "person":
+        return "has earned promotion and waits for a person"
+    return "is promoted to champion"
 
 
 def markdown(said: str, evidence: Mapping[str, Any], measured: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ PROMOTION = {
     "registered": "select * from model_versions",
     "logged": ".refit/mlartifacts/pumps/*/artifacts/decision-*.md",
     "recorded": "select * from model_version_tags where key like 'refit.decision.%'",
+    "entered": "select * from model_version_tags where key = 'refit.entry'",
     "alias": "select * from registered_model_aliases",
 }
 

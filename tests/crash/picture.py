@@ -14,7 +14,10 @@ from typing import Any
 
 QUERIES = {
     "versions": "select name, version, status, description from model_versions",
-    "version tags": "select name, version, key, value from model_version_tags",
+    "version tags": "select name, version, key, value from model_version_tags"
+    " where substr(key, 1, 11) != 'refit.entry'",
+    "marks": "select name, version, key from model_version_tags"
+    " where substr(key, 1, 12) = 'refit.entry.'",
     "aliases": "select name, alias, version from registered_model_aliases",
     "runs": "select name, status, lifecycle_stage from runs",
     "run tags": "select r.name, t.key, t.value from tags t join runs r using (run_uuid)"
@@ -25,6 +28,9 @@ QUERIES = {
     "inputs": "select d.name, d.digest, count(*) from datasets d join inputs i"
     " on i.source_id = d.dataset_uuid group by 1, 2",
 }
+LEDGER = "select version, value from model_version_tags where key = 'refit.entry' order by version"
+TIMES = {"at", "previous"}
+"""Fields of an entry that depend on when it was written."""
 DATABASE = Path(".refit/mlflow.db")
 
 
@@ -34,6 +40,7 @@ def picture(root: Path) -> dict[str, Any]:
         "dvc.lock": (root / "dvc.lock").read_text(),
         "outputs": digests(root / "data"),
         "artifacts": sorted(_artifacts(root / ".refit/mlartifacts")),
+        "ledger": [(number, _entry(text)) for number, text in rows(root, LEDGER)],
         "left aside": sorted(str(path) for path in (root / ".refit").glob("*.part*")),
     } | {name: rows(root, query) for name, query in QUERIES.items()}
 
@@ -91,6 +98,11 @@ def _artifacts(folder: Path) -> Iterator[tuple[str, str]]:
         name = "/".join(Path(path).parts[2:])
         if "/.artifact.uploading." not in name:
             yield name, _lineage(folder / path) if path.endswith("/lineage.json") else digest
+
+
+def _entry(text: str) -> str:
+    """An entry of the ledger without its time, and without the digest of the one before."""
+    return str({key: value for key, value in json.loads(text).items() if key not in TIMES})
 
 
 def _lineage(path: Path) -> str:

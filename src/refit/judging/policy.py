@@ -19,6 +19,10 @@ class PromoteParams:
     confidence: float = param("confidence of the interval", minimum=0.5, maximum=0.999)
     resamples: int = param("bootstrap samples", minimum=100)
     seed: int = param("seed of the bootstrap", minimum=0)
+    approval: str = param(
+        "who makes a candidate champion that passed: the policy alone, or a person",
+        choices=("none", "person"),
+    )
     accept_several_results: bool = param(
         "decide even when the same inputs have given different results"
     )

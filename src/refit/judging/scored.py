@@ -159,8 +159,8 @@ def both(
             "candidate and champion cannot be compared on these rows",
             where=f"champion version {number}",
             got=str(error),
-            do="keep the columns that the champion reads, or, to begin anew against the linear"
-            " baseline, delete the alias `champion` in MLflow",
+            do="keep the columns that the champion reads, or begin anew against the linear"
+            " baseline: `refit rollback --to none --why ...`",
         ) from error
     return own, rival
 

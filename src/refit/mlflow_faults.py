@@ -1,0 +1,49 @@
+"""MLflow's faults in words, and which of them mean that a thing is missing, there, or busy."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from refit import tracking
+from refit.core.errors import RegistryError
+
+
+@contextmanager
+def said(what: str, name: str) -> Iterator[None]:
+    """Turn MLflow's fault into one that says what could not be done.
+
+    Args:
+        what: could not be done.
+        name: of the registered model.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            what,
+            where=f"registered model {name}",
+            got=tracking.short(error),
+            do="see whether the MLflow server is up and its disk is not full, then run again:"
+            " what was done is kept",
+        ) from error
+
+
+def missing(error: RegistryError) -> bool:
+    """Whether MLflow knows nothing of what it was asked for."""
+    return _code(error) == "RESOURCE_DOES_NOT_EXIST"
+
+
+def there(error: RegistryError) -> bool:
+    """Whether what was to be made is there already."""
+    return _code(error) == "RESOURCE_ALREADY_EXISTS"
+
+
+def busy(error: RegistryError) -> bool:
+    """Whether others were writing at that moment, so that the same may succeed in the next."""
+    return _code(error) == "TEMPORARILY_UNAVAILABLE" or "Giving up after" in str(error.__cause__)
+
+
+def _code(error: RegistryError) -> str:
+    """MLflow's code of what went wrong; '' where it gave none."""
+    return str(getattr(error.__cause__, "error_code", ""))
