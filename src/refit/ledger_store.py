@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 SUFFIX = "-ledger"
 ENTRY = "refit.entry"
 """Tag that holds an entry's text."""
-SOURCE = "refit:ledger"
-"""Stands where another version names its artifacts; an entry has none."""
+SOURCE = "refit:/ledger"
+"""Stands where another version names its artifacts; an entry has none. A server takes
+absolute paths only."""
 SAID = "The decisions about {name}, one a version, written by Refit: `refit history` prints them."
 PAGE = 5000
 PATIENCE = 120.0

@@ -68,7 +68,13 @@ def experiment(client: "MlflowClient", root: Path, name: str) -> str:
         return str(found.experiment_id)
     local = mlflow_uri(root).startswith("sqlite:")
     location = (root / STATE / "mlartifacts" / name).as_uri() if local else None
-    return str(client.create_experiment(name, artifact_location=location))
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except Exception:  # another process may have made it just before
+        made = client.get_experiment_by_name(name)
+        if made is None:
+            raise
+        return str(made.experiment_id)
 
 
 def find_run(client: "MlflowClient", experiment_id: str, fingerprint: str) -> "Run | None":

@@ -1,0 +1,150 @@
+"""Twenty promotions at once, by real processes on two machines: one order, nothing lost or doubled.
+
+A machine here is what two machines do not share: the folder of the project's state, and with it the
+lock. They share the registry alone: one SQLite file, or one PostgreSQL server.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import postgres
+import pytest
+
+from refit import people, servers, tracking
+from refit.core import files
+from refit.ledger import Entry
+from refit.registry import Registry
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+DECIDE, ENTER = (Path(__file__).with_name(name) for name in ("decide.py", "enter.py"))
+MANY = 20
+LEFT_OUT = shutil.ignore_patterns(".refit", ".venv", "cache", "__pycache__", "tmp")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The address of an empty registry, whose artifacts lie where both machines reach them."""
+    if request.param == "server":
+        yield _mlflow(tmp_path, monkeypatch)
+        servers.stop(tmp_path)
+        return
+    if request.param == "postgresql" and postgres.programs() is None:
+        pytest.skip("no PostgreSQL here: install Debian's `postgresql`")
+    with _address(request.param, tmp_path) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        client = tracking.connect(tmp_path)
+        client.create_experiment("pumps", artifact_location=(tmp_path / "artifacts").as_uri())
+        yield address
+
+
+def _mlflow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An MLflow server of its own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracking.connect(folder)
+    address = servers.ensure(folder, "mlflow").url
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    return address
+
+
+def _address(kind: str, folder: Path) -> AbstractContextManager[str]:
+    return postgres.server() if kind == "postgresql" else nullcontext(f"sqlite:///{folder}/all.db")
+
+
+def candidates(source: Path, folder: Path, notes: list[str]) -> list[Path]:
+    """A copy of the project for each note, with a bundle of its own, on two machines in turn."""
+    roots = []
+    for number, note in enumerate(notes):
+        root = folder / f"candidate-{number}"
+        shutil.copytree(source, root, symlinks=True, ignore=LEFT_OUT)
+        state = folder / f"machine-{number % 2}"
+        state.mkdir(exist_ok=True)
+        (root / ".refit").symlink_to(state)
+        signature = root / "data/bundle/signature.json"
+        files.write_json(signature, files.read_json(signature) | {"note": note})
+        roots.append(root)
+    return roots
+
+
+def at_once(commands: list[list[str]]) -> list[str]:
+    """What Python programs print that begin at one moment."""
+    begun = [
+        subprocess.Popen(
+            [sys.executable, *command], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for command in commands
+    ]
+    for process in begun:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in begun:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=500)[0] for process in begun]
+    assert [process.returncode for process in begun] == [0] * len(begun)
+    return ended
+
+
+def decide_at_once(roots: list[Path]) -> list[tuple[int, int]]:
+    """The version and the champion before it, of each folder's decision."""
+    told = at_once([[str(DECIDE), str(root)] for root in roots])
+    return [(int(line.split()[0]), int(line.split()[1])) for line in told]
+
+
+def entries(root: Path) -> list[Entry]:
+    return [entry for _, entry in people.history(root).entries]
+
+
+def test_twenty_promotions_at_once(
+    projects: Callable[[str], Any], tmp_path: Path, registry: str
+) -> None:
+    """Each of twenty candidates becomes champion once, against the one before; the last stays."""
+    notes = [str(number) for number in range(MANY)]
+    roots = candidates(projects("pumps").root, tmp_path, notes)
+    told = decide_at_once(roots)
+    found = entries(roots[0])
+    assert [entry.kind for entry in found] == ["promote"] * MANY
+    assert sorted(entry.version or 0 for entry in found) == sorted(version for version, _ in told)
+    assert len({entry.version for entry in found}) == MANY
+    assert [entry.before for entry in found] == [None, *(entry.after for entry in found[:-1])]
+    assert {(entry.version, entry.before or 0) for entry in found} == set(told)
+    kept = Registry(roots[0], "pumps")
+    assert kept.aliased("champion") == found[-1].after
+    assert people.faults(roots[1]) == []
+    tags = kept.marks()
+    assert len(tags) == MANY
+    assert all(sum("refit.decision." in tag for tag in each) == 1 for each in tags.values())
+
+
+def test_one_candidate_on_several_machines_is_decided_once(
+    projects: Callable[[str], Any], tmp_path: Path, registry: str
+) -> None:
+    """The same bundle, judged by four at once, is one version with one entry."""
+    roots = candidates(projects("pumps").root, tmp_path, ["same"] * 4)
+    told = decide_at_once(roots)
+    (entry,) = entries(roots[0])
+    assert {version for version, _ in told} == {entry.version}
+    assert people.faults(roots[0]) == []
+    assert Registry(roots[0], "pumps").marks().keys() == {entry.version}
+
+
+@pytest.mark.parametrize("registry", ["sqlite", "postgresql", "server"], indirect=True)
+def test_the_ledger_alone_orders_writers(tmp_path: Path, registry: str) -> None:
+    """Five processes write twenty entries without any lock: one chain, and aliases that follow."""
+    kept = Registry(tmp_path, "t")
+    client = tracking.connect(tmp_path)
+    client.create_registered_model("t")
+    numbers = [str(client.create_model_version("t", "refit:/test").version) for _ in range(MANY)]
+    at_once([[str(ENTER), str(tmp_path), *numbers[start::5]] for start in range(5)])
+    book = kept.book()
+    assert sorted(entry.version or 0 for _, entry in book.entries) == list(range(1, MANY + 1))
+    assert len(list(kept.ledger.texts())) > MANY  # races were lost, and passed over
+    assert kept.aliased("champion") == book.champion
+    assert book.all_faults(kept.marks()) == []
