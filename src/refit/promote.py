@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from refit import git, ledger, origin, sample, standing, verdict
+from refit import context, git, ledger, origin, sample, standing, verdict
 from refit.core import files, params
 from refit.core.errors import PipelineError, RegistryError
 from refit.identity import identity
@@ -235,13 +235,14 @@ def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
         key=key,
         evidence=evidence,
     )
-    registry.log(
-        version,
-        metrics=_flat(measured),
-        folders={"evaluation": candidate.root / EVALUATION},
-        report=decision.report,
-        inputs=_inputs(candidate.root),
-    )
+    with context.gathered(candidate.root, candidate.name, judgement.scored) as around:
+        registry.log(
+            version,
+            metrics=_flat(measured),
+            folders={"evaluation": candidate.root / EVALUATION, context.folder(key): around},
+            report=decision.report,
+            inputs=_inputs(candidate.root),
+        )
     kept = {name: value for name, value in asdict(decision).items() if name not in NOT_KEPT}
     registry.record(version, key, kept)
     return decision

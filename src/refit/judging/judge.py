@@ -9,7 +9,7 @@ from refit.judging import compare, gate
 from refit.judging.compare import Comparison
 from refit.judging.gate import Gate, Outcome
 from refit.judging.policy import PromoteParams
-from refit.judging.scored import Champion, score
+from refit.judging.scored import Champion, Scored, score
 
 LINEAR = "the linear baseline"
 
@@ -33,6 +33,8 @@ class Judgement:
     rival: str
     """`version 3`, or the linear baseline before there is a champion."""
     reuse: Reuse
+    scored: Scored
+    """Both on the rows that were judged."""
 
     def evidence(self, policy: PromoteParams) -> dict[str, Any]:
         """All of it as JSON can hold it, rounded, with the policy: what is kept for good."""
@@ -70,7 +72,12 @@ def judge(root: Path, policy: PromoteParams, champion: Champion | None, reuse: R
     )
     gates = (_improvement(comparison, policy, rival),)
     return Judgement(
-        outcome=gate.outcome(gates), gates=gates, comparison=comparison, rival=rival, reuse=reuse
+        outcome=gate.outcome(gates),
+        gates=gates,
+        comparison=comparison,
+        rival=rival,
+        reuse=reuse,
+        scored=scored,
     )
 
 

@@ -1,0 +1,9 @@
+"""Pumps in words."""
+
+from refit.about import About
+
+ABOUT = About(
+    title="Whether a pump fails",
+    intended_use="To test a pipeline; never to run <b>a pump</b>.",
+    limits=("Made of random numbers.",),
+)
