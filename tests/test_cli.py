@@ -25,6 +25,8 @@ COMMANDS = {"ingest", "run", "promote", "up", "down", "status", "doctor", "deps"
     "approve",
     "reject",
     "rollback",
+    "review",
+    "compare",
 }
 
 

@@ -33,19 +33,32 @@ def read(dataset: str) -> About:
     """What the dataset says; empty where it has no module `about`.
 
     Raises:
-        ConfigError: the module says no ABOUT.
+        ConfigError: the module cannot be imported, or says no ABOUT.
     """
-    if importlib.util.find_spec(f"{dataset}.{MODULE}") is None:
-        return About()
-    found = getattr(importlib.import_module(f"{dataset}.{MODULE}"), "ABOUT", None)
+    name = f"{dataset}.{MODULE}"
+    try:
+        if importlib.util.find_spec(name) is None:
+            return About()
+        found = getattr(importlib.import_module(name), "ABOUT", None)
+    except ModuleNotFoundError as error:
+        if error.name in {dataset, name}:
+            return About()
+        raise _unsaid(name, str(error)) from error
+    except Exception as error:  # whatever a module may do wrong when it is imported
+        raise _unsaid(name, f"{type(error).__name__}: {error}") from error
     if not isinstance(found, About):
-        raise ConfigError(
-            "the module does not say ABOUT",
-            where=f"{dataset}.{MODULE}",
-            got=type(found).__name__,
-            expected="`ABOUT = About(...)`, see refit.about",
-        )
+        raise _unsaid(name, f"ABOUT of type {type(found).__name__}")
     return found
+
+
+def _unsaid(name: str, got: str) -> ConfigError:
+    return ConfigError(
+        "the dataset does not say what it is about",
+        where=name,
+        got=got,
+        expected="`ABOUT = About(...)`, see refit.about",
+        do="mend the module, or delete it: it is not needed",
+    )
 
 
 def parse(stored: Mapping[str, Any]) -> About:

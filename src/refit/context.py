@@ -1,6 +1,8 @@
 """What stood around a decision and that nothing else keeps: it is logged with the version.
 
     scored.parquet    the rows that both were scored on, with `scored.own` and `scored.rival`
+    metrics.json      the evaluation, and
+    slices.json       its slices, as they were then: versions of one training share a run
     validation.json   the validation report of the raw data
     about.json        what the dataset said of itself
 
@@ -18,9 +20,10 @@ import polars as pl
 
 from refit import about
 from refit.core import files
-from refit.judging.scored import Scored
+from refit.judging.scored import EVALUATION, Scored
 
 SCORED = "scored.parquet"
+METRICS, SLICES = "metrics.json", "slices.json"
 VALIDATION = "validation.json"
 ABOUT = "about.json"
 OWN, RIVAL = "scored.own", "scored.rival"
@@ -34,15 +37,22 @@ def folder(key: str) -> str:
 
 @contextmanager
 def gathered(root: Path, dataset: str, scored: Scored) -> Iterator[Path]:
-    """The context of the decision that is being made at `root`, in a folder for the moment."""
+    """The context of the decision that is being made at `root`, in a folder for the moment.
+
+    Args:
+        root: of the project.
+        dataset: its name.
+        scored: both on the rows that were judged.
+    """
     with tempfile.TemporaryDirectory(prefix="refit-context-") as name:
         here = Path(name)
         rows = scored.rows.with_columns(*_columns(OWN, scored.own), *_columns(RIVAL, scored.rival))
         files.write_parquet(rows, here / SCORED)
         files.write_json(here / ABOUT, asdict(about.read(dataset)))
-        report = root / "data" / VALIDATION
-        if report.is_file():
-            files.write_json(here / VALIDATION, files.read_json(report))
+        told = (EVALUATION / METRICS, EVALUATION / SLICES, Path("data") / VALIDATION)
+        for path in (root / name for name in told):
+            if path.is_file():
+                files.write_bytes(here / path.name, path.read_bytes())
         yield here
 
 

@@ -82,6 +82,23 @@ def resolve(root: Path, name: str) -> str | None:
     return _ask(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
+def log(root: Path, old: str, new: str) -> tuple[tuple[str, str], ...] | None:
+    """Commits that `new` has and `old` has not, newest first: id and subject; None if not here."""
+    lines = _ask(root, "log", "--format=%H %s", f"{old}..{new}", "--")
+    if lines is None:
+        return None
+    return tuple((line[:40], line[41:]) for line in lines.splitlines())
+
+
+def changed(root: Path, old: str, new: str) -> tuple[tuple[str, str], ...] | None:
+    """Files that differ between two commits: A, M, D or T with the path; None if not here."""
+    told = _ask(root, "diff", "--name-status", "--no-renames", "-z", old, new, "--")
+    if told is None:
+        return None
+    parts = [part for part in told.split("\0") if part]
+    return tuple(zip(parts[::2], parts[1::2], strict=True))
+
+
 def export(root: Path, commit: str, target: Path) -> None:
     """Write the commit's files into `target`, an empty folder, as a repository of its own.
 

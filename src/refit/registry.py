@@ -33,6 +33,11 @@ DIGEST = "refit.digest"
 DECISION = "refit.decision."
 EXAMPLES = "refit.examples"
 """Tags: the bundle's digest; a decision by its key; the digest of the stored example rows."""
+GRADE = "refit.grade"
+REPRODUCED = "refit.reproduced."
+DIFFERS = "refit.differs"
+"""Tags: the best grade of reproducibility; when and where each was reached; the last time that
+bytes differed."""
 SAMPLE = "examples.parquet"
 """Example rows with the version's own predictions, beside its bundle."""
 PAGE = 1000
@@ -143,17 +148,21 @@ class Registry:
 
     def marks(self) -> dict[int, dict[str, str]]:
         """The tags of every version, by number."""
-        found: dict[int, dict[str, str]] = {}
+        return {version.number: dict(version.tags) for version in self.versions()}
+
+    def versions(self) -> list[Version]:
+        """Every version, the oldest first."""
+        found: list[Version] = []
         token = None
         while True:
             with self._said("versions cannot be listed") as client:
                 page = client.search_model_versions(
                     f"name = '{self.name}'", max_results=PAGE, page_token=token
                 )
-            found |= {int(each.version): dict(each.tags) for each in page}
+            found += map(_version, page)
             token = page.token
             if not token:
-                return found
+                return sorted(found, key=lambda version: version.number)
 
     def find(self, digest: str) -> Version | None:
         """The version whose bundle has this digest."""
@@ -237,6 +246,39 @@ class Registry:
                 Path(client.download_artifacts(version.run, path, folder))
             )
         return found
+
+    def artifact(self, version: Version, path: str, target: Path) -> Path | None:
+        """A file among the artifacts of the version's run, brought into `target`; None without it.
+
+        A run that somebody has deleted for good has no artifacts either.
+        """
+        try:
+            with self._said("artifacts cannot be read") as client:
+                listed = client.list_artifacts(version.run, path.rpartition("/")[0])
+                if path not in {found.path for found in listed}:
+                    return None
+                return Path(client.download_artifacts(version.run, path, str(target)))
+        except RegistryError as error:
+            if faults.missing(error):
+                return None
+            raise
+
+    def folder(self, version: Version) -> str:
+        """Where the version's bundle lies among the artifacts of its run."""
+        return _folder(version.digest)
+
+    def attach(self, version: Version, texts: Mapping[str, str], description: str) -> None:
+        """Log texts, by file name, to the version's run, and describe the version in Markdown."""
+        with self._said("the review cannot be logged") as client:
+            for name, text in texts.items():
+                client.log_text(version.run, text, name)
+            client.update_model_version(self.name, str(version.number), description)
+
+    def address(self, version: Version, path: str, server: str) -> str:
+        """Where MLflow's own pages, served at `server`, show an artifact of the version's run."""
+        with self._said("the run cannot be found") as client:
+            number = client.get_run(version.run).info.experiment_id
+        return f"{server}/#/experiments/{number}/runs/{version.run}/artifacts/{path}"
 
     def note(self, version: Version, tags: Mapping[str, str]) -> None:
         """Write tags onto the version."""

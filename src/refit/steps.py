@@ -63,7 +63,9 @@ def promote_only(root: Path) -> promote.Decision:
     with open_pipeline(root) as pipeline:
         _require_deterministic(pipeline, root)
         _require_unchanged(pipeline)
-        return promote.decide(root)
+        decision = promote.decide(root)
+        _published(root, decision)
+        return decision
 
 
 def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
@@ -121,13 +123,25 @@ def _promote(pipeline: Pipeline, root: Path) -> StepResult:
 def _decide(root: Path) -> StepResult:
     started = time.monotonic()
     decision = promote.decide(root)
+    where = _published(root, decision)
     return StepResult(
         name="promote",
         outcome=Outcome.CACHED if decision.cached else Outcome.COMPLETED,
         reason=decision.sentence,
         seconds=time.monotonic() - started,
-        report=decision.report,
+        report=f"{decision.report}\n{where}" if where else decision.report,
     )
+
+
+def _published(root: Path, decision: promote.Decision) -> str:
+    """Log the review of a new decision; says where it is."""
+    if decision.cached:
+        return ""
+    from refit.registry import Registry
+    from refit.review.publish import publish
+
+    registry = Registry(root, params.dataset_name(root / "params.yaml"))
+    return publish(root, registry, decision.version, decision.key, decision.report)
 
 
 def _require_unchanged(pipeline: Pipeline) -> None:

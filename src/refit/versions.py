@@ -10,13 +10,8 @@ from typing import Any
 from refit import git, machine
 from refit.core import params
 from refit.core.errors import RegistryError
-from refit.registry import Registry, Version
+from refit.registry import DIFFERS, GRADE, REPRODUCED, Registry, Version
 from refit.reproduce import GRADES, Reproduction, Target
-
-GRADE = "refit.grade"
-REPRODUCED = "refit.reproduced."
-DIFFERS = "refit.differs"
-"""Tags: the best grade; when and where each was reached; the last time that bytes differed."""
 
 
 def find(root: Path, name: str) -> Version | None:

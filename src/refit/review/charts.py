@@ -1,0 +1,195 @@
+"""Calibration, ROC and residuals as SVG that takes its colours and its font from the page.
+
+Matplotlib draws without its global state. Each colour is a name of the page's own (a CSS variable),
+so that the same drawing serves light, dark and print. The same curves give the same bytes.
+"""
+
+import io
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+from refit.review.findings import Curves, Line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE = (4.3, 3.7)
+"""Inches at 72 points: 310 by 266 pixels of the page, before it is scaled to its column."""
+COLOURS = {"#000001": "--ink", "#000002": "--muted", "#000003": "--rule", "#000004": "--own"}
+COLOURS |= {"#000005": "--rival", "#000006": "--paper"}
+INK, MUTED, RULE, OWN, RIVAL, PAPER = COLOURS
+DASHES = ("-", (0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (6, 2, 1, 2, 1, 2)))
+"""Classes differ by their dashes, models by their colours."""
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "svg.hashsalt": "refit",
+    "font.size": 9.0,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+}
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A drawing with its words."""
+
+    title: str
+    svg: str
+    said: str
+    """What it shows, for who does not see it."""
+
+
+def charts(curves: Curves) -> tuple[Chart, ...]:
+    """The task's charts."""
+    found = [_calibration(curves)]
+    if curves.roc:
+        found.append(_roc(curves))
+    if curves.residuals:
+        found.append(_residuals(curves))
+    return tuple(found)
+
+
+def _calibration(curves: Curves) -> Chart:
+    regression = curves.task == "regression"
+    labels = ("mean prediction", "mean of what was") if regression else _probabilities(curves)
+
+    def draw(axes: "Axes") -> None:
+        ends = [value for line in curves.calibration for value in (*line.x, *line.y)]
+        low, high = min(ends), max(ends)
+        axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+        for line in reversed(curves.calibration):
+            axes.plot(
+                line.x, line.y, marker="o", markersize=3.4 if line.mine else 5.5, **_look(line)
+            )
+
+    return Chart(
+        title="Calibration",
+        svg=_svg("calibration", labels, draw, curves.calibration),
+        said=(
+            "Predicted against observed, in bins of equal numbers of rows; on the dotted diagonal"
+            f" both agree. {_furthest(curves.calibration)}"
+        ),
+    )
+
+
+def _probabilities(curves: Curves) -> tuple[str, str]:
+    if curves.task == "multiclass":
+        return "confidence in the likeliest class", "share that was right"
+    return "predicted probability", "observed share"
+
+
+def _roc(curves: Curves) -> Chart:
+    def draw(axes: "Axes") -> None:
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+        for line, dashes in reversed(_dashed(curves.roc)):
+            axes.plot(line.x, line.y, **_look(line, dashes))
+
+    return Chart(
+        title="ROC",
+        svg=_svg("roc", ("false positive rate", "true positive rate"), draw, curves.roc),
+        said=(
+            "True against false positive rate at falling thresholds; the dotted diagonal is"
+            " chance. The areas stand in the table of metrics."
+        ),
+    )
+
+
+def _residuals(curves: Curves) -> Chart:
+    def draw(axes: "Axes") -> None:
+        axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+        for line in reversed(curves.residuals):
+            axes.step(line.x, line.y, where="mid", **_look(line))
+
+    return Chart(
+        title="Residuals",
+        svg=_svg("residuals", ("prediction less target", "share of rows"), draw, curves.residuals),
+        said="How often which error occurs; right of the dotted line, the model said too much.",
+    )
+
+
+def _dashed(lines: Sequence[Line]) -> list[tuple[Line, Any]]:
+    """Each line with its dashes: the k-th class of either model has the same."""
+    mine = [line for line in lines if line.mine]
+    others = [line for line in lines if not line.mine]
+    return [
+        (line, DASHES[k % len(DASHES)]) for side in (mine, others) for k, line in enumerate(side)
+    ]
+
+
+def _look(line: Line, dashes: Any = "-") -> dict[str, Any]:
+    return {
+        "color": OWN if line.mine else RIVAL,
+        "linewidth": 1.5 if line.mine else 3.6,  # wide beneath narrow: both stay to be seen
+        "alpha": 1.0 if line.mine else 0.5,
+        "linestyle": dashes,
+        "label": line.label,
+    }
+
+
+def _furthest(lines: Sequence[Line]) -> str:
+    """The largest gap of each line between its x and its y, in words."""
+    gaps = (
+        f"{line.label}: at most {max(abs(x - y) for x, y in zip(line.x, line.y, strict=True)):.3g}"
+        " apart"
+        for line in lines
+    )
+    return "; ".join(gaps) + "."
+
+
+def _svg(name: str, labels: tuple[str, str], draw: Any, lines: Sequence[Line]) -> str:
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it talks of its font cache
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        figure.patch.set_visible(False)
+        axes = figure.subplots()
+        axes.patch.set_visible(False)
+        axes.grid(visible=True)
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+        draw(axes)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        if len(lines) > 2:
+            axes.legend(frameon=False, fontsize=7.5)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return _own(buffer.getvalue(), name)
+
+
+def _own(drawn: str, name: str) -> str:
+    """The drawing as a part of a page: ids of its own, the page's colours, no outer frame."""
+    for hexadecimal, variable in COLOURS.items():
+        drawn = drawn.replace(hexadecimal, f"var({variable})")
+    ET.register_namespace("", SVG)
+    ET.register_namespace("xlink", XLINK)
+    root = ET.fromstring(drawn)  # noqa: S314 - our own drawing of a moment ago
+    for child in [found for found in root if found.tag.endswith("metadata")]:
+        root.remove(child)
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            if key == "id":
+                element.set(key, f"{name}-{value}")
+            elif key.endswith("href"):
+                element.set(key, value.replace("#", f"#{name}-"))
+            else:
+                element.set(key, re.sub(r"url\(#", f"url(#{name}-", value))
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.set("aria-hidden", "true")
+    return ET.tostring(root, encoding="unicode")

@@ -1,0 +1,61 @@
+"""The review of a decision, logged to the version: page, model card, and description.
+
+It comes after the decision and is no part of it: a review that cannot be made or sent costs one
+warning, the decision stands, and `refit review` makes the page at any time.
+"""
+
+import sys
+from pathlib import Path
+
+from refit import servers
+from refit.core.errors import RefitError
+from refit.project import mlflow_uri
+from refit.registry import Registry, Version
+from refit.review import card, gather, page
+
+
+def file_name(version: int) -> str:
+    """The page's name among the artifacts of the version's run."""
+    return f"review-{version}.html"
+
+
+def publish(root: Path, registry: Registry, version: int, key: str, report: str) -> str:
+    """Make the review of a decision and log it.
+
+    Args:
+        root: of the project.
+        registry: of the project.
+        version: that was decided about.
+        key: of the decision.
+        report: of the decision, as Markdown: the description begins with it.
+
+    Returns:
+        Where it is to be seen, as Markdown; empty when it could not be made.
+    """
+    try:
+        _log(root, registry, registry.version(version), key, report)
+        return _where(root, registry, registry.version(version))
+    except Exception as error:  # noqa: BLE001 - no fault of a page may fail a decision that stands
+        said = str(error) if isinstance(error, RefitError) else f"{type(error).__name__}: {error}"
+        print(f"warning: the review could not be made: {said}", file=sys.stderr, flush=True)
+        return ""
+
+
+def _log(root: Path, registry: Registry, version: Version, key: str, report: str) -> None:
+    review = gather.of_version(root, registry, version, key)
+    texts = {
+        file_name(version.number): page.render(review),
+        card.file_name(version.number): card.markdown(review),
+    }
+    registry.attach(version, texts, card.description(review, report))
+
+
+def _where(root: Path, registry: Registry, version: Version) -> str:
+    """A link into MLflow where it is served, and the command that writes the page anywhere."""
+    name, command = file_name(version.number), f"`refit review {version.number}`"
+    uri, own = mlflow_uri(root), servers.running(root).get("mlflow")
+    server = uri if uri.startswith("http") else own.url if own else ""
+    if not server:
+        return f"The whole review: {command} writes {name}.\n"
+    link = registry.address(version, name, server.rstrip("/"))
+    return f"The whole review: [{name}]({link}), or {command}.\n"

@@ -1,0 +1,84 @@
+"""Figures and names as people read them; the same in page, text and card."""
+
+from collections.abc import Iterable
+
+from refit.review.drawing import decimals
+from refit.review.findings import Estimate
+
+MINUS = "\N{MINUS SIGN}"
+OUTCOMES = {"promote": "Promoted", "reject": "Rejected", "not proven": "Not proven"}
+MARKS = {"pass": "✓", "fail": "✗", "not enough evidence": "?"}
+"""A sign for each result, so that nothing is told by colour alone."""
+OUTCOME_MARKS = {"promote": "✓", "reject": "✗", "not proven": "?"}
+GROUPS = {
+    "improvement": "Better than the champion",
+    "baseline": "Better than a simple model",
+    "calibration": "Calibration",
+    "slice": "No group of rows is worse off",
+    "holdout": "The holdout",
+    "model": "The model itself",
+    "budget": "Latency and size",
+}
+"""Headings of the gates' groups; any other is called by its own name."""
+NOTHING = "n/a"
+
+
+def number(value: float | None, places: int, *, signed: bool = False) -> str:
+    """A figure with so many decimals, thousands parted, a true minus sign."""
+    if value is None:
+        return NOTHING
+    shown = f"{value:+,.{places}f}" if signed else f"{value:,.{places}f}"
+    return shown.replace("-", MINUS)
+
+
+def interval(found: Estimate, places: int, *, signed: bool = False) -> str:
+    """`0.4705 [0.4407, 0.4962]`; without bounds only the figure."""
+    value = number(found.value, places, signed=signed)
+    bounds = bracket(found, places, signed=signed)
+    return f"{value} {bounds}" if bounds else value
+
+
+def bracket(found: Estimate, places: int, *, signed: bool = False) -> str:
+    """`[0.4407, 0.4962]`, empty where there are no bounds."""
+    if found.lower is None or found.upper is None:
+        return ""
+    low, high = (number(end, places, signed=signed) for end in (found.lower, found.upper))
+    return f"[{low}, {high}]"
+
+
+def places_of(estimates: Iterable[Estimate], more: Iterable[float | None] = ()) -> int:
+    """Decimals that fit all of them."""
+    return max(4 if _small(estimates) else 0, decimals([*(e.value for e in estimates), *more]))
+
+
+def _small(estimates: Iterable[Estimate]) -> bool:
+    """Whether all figures are shares, probabilities or losses of that size."""
+    return all(e.value is None or abs(e.value) < 1 for e in estimates)
+
+
+def percent(share: float) -> str:
+    """`0.43 %`, and `< 0.01 %` for what would be rounded away."""
+    if 0 < share < 0.0001:
+        return "< 0.01 %"
+    return f"{share:.2%}".replace("%", " %")
+
+
+def seconds(value: float | None) -> str:
+    """`8.9 s`; a dash where it is not known."""
+    return "restored" if value is None else f"{value:,.1f} s"
+
+
+def group(name: str) -> str:
+    """The heading of a group of gates."""
+    return GROUPS.get(name, name.capitalize())
+
+
+def sentence(text: str) -> str:
+    """The text with its first letter large, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def tick(value: float, signed: bool) -> str:  # noqa: FBT001 - a template calls it
+    """A round value at an axis, with no more decimals than it has."""
+    shown = f"{value:+.6g}" if signed and value else f"{value:.6g}"
+    return shown.replace("-", MINUS)

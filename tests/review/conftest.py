@@ -1,0 +1,69 @@
+"""Registered versions of small projects, decided about and reviewed once for all tests here."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refit import promote
+from refit.core import files
+from refit.registry import Registry
+from refit.review import publish
+
+HOSTILE = '<script>alert("x")</script>'
+SLICES = Path("data/evaluation/slices.json")
+SIGNATURE = Path("data/bundle/signature.json")
+
+
+@pytest.fixture(autouse=True)
+def _own_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="session")
+def decided(
+    projects: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Copies of projects with two versions, the second with a hostile slice; leave them as is."""
+    made: dict[str, Path] = {}
+
+    def get(dataset: str) -> Path:
+        if dataset not in made:
+            copy = tmp_path_factory.mktemp("review") / dataset
+            shutil.copytree(projects(dataset).root, copy, symlinks=True)
+            shutil.rmtree(copy / ".refit", ignore_errors=True)
+            _decide(copy, dataset)
+            changed = files.read_json(copy / SIGNATURE) | {"note": "challenger"}
+            files.write_json(copy / SIGNATURE, changed)
+            slices = files.read_json(copy / SLICES)
+            for found in slices[:1]:
+                found["value"] = HOSTILE
+            files.write_json(copy / SLICES, slices)
+            _decide(copy, dataset)
+            made[dataset] = copy
+        return made[dataset]
+
+    return get
+
+
+def _decide(root: Path, dataset: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        done = promote.decide(root)
+        assert publish.publish(root, Registry(root, dataset), done.version, done.key, done.report)
+
+
+@pytest.fixture
+def pumps(decided: Callable[[str], Path]) -> Path:
+    """The project of the binary task."""
+    return decided("pumps")
+
+
+@pytest.fixture
+def own_pumps(pumps: Path, tmp_path: Path) -> Path:
+    """A copy for a test that changes it; the artifacts stay where MLflow has them noted."""
+    copy = tmp_path / "own"
+    shutil.copytree(pumps, copy, symlinks=True)
+    return copy

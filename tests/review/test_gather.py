@@ -1,0 +1,135 @@
+"""What is gathered: from the registry alone, and what is missing said."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refit import context, metrics
+from refit.core import files
+from refit.core.errors import RegistryError
+from refit.judging import scored
+from refit.registry import Registry
+from refit.review import card, gather, names, page
+
+pytestmark = pytest.mark.slow
+
+
+def artifacts(root: Path, name: str) -> list[Path]:
+    return sorted((root / ".refit/mlartifacts").rglob(name))
+
+
+def test_both_sides_are_measured_on_the_same_rows(pumps: Path) -> None:
+    """The rival's metrics are those of its own predictions on the rows of the decision."""
+    registry = Registry(pumps, "pumps")
+    review = gather.of_version(pumps, registry, registry.version(1))
+    stored = files.read_parquet(pumps / scored.PREDICTIONS)
+    target, linear = (stored[name].to_numpy().astype(np.float64) for name in ("target", "linear"))
+    expected = metrics.score("binary", target, linear)
+    for row in review.metrics:
+        told = dict(row.models)
+        assert list(told)[:2] == ["version 1", "linear baseline"]
+        assert told["linear baseline"].value == pytest.approx(expected[row.name], rel=1e-4)
+    assert review.metrics[0].name == "log_loss"
+
+
+def test_the_slices_add_up_to_the_whole(pumps: Path) -> None:
+    """The gains of a column's slices, weighted by their rows, are the gain of the decision."""
+    registry = Registry(pumps, "pumps")
+    review = gather.of_version(pumps, registry, registry.version(1))
+    assert review.gain is not None
+    total = sum((row.gain.value or 0) * row.rows for row in review.slices)
+    assert total / review.gain.rows == pytest.approx(review.gain.estimate.value, rel=1e-3)
+
+
+def test_everything_comes_from_the_registry(pumps: Path, tmp_path: Path) -> None:
+    """With the data gone, the review is the same but for what Git tells."""
+    registry = Registry(pumps, "pumps")
+    whole = gather.of_version(pumps, registry, registry.version(2))
+    bare = gather.of_version(tmp_path, registry, registry.version(2))
+    assert bare.metrics == whole.metrics
+    assert bare.curves == whole.curves
+    assert bare.tables == whole.tables
+    assert bare.changes is not None
+    assert bare.changes.code.files is None
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("metrics.json", "its metrics"),
+        ("slices.json", "its metrics by slice"),
+        (context.SCORED, "the scored rows"),
+        (context.VALIDATION, "the validation report"),
+        ("lineage.json", "its lineage"),
+        ("signature.json", "the signature of its bundle"),
+    ],
+)
+def test_a_missing_piece_is_named(pumps: Path, name: str, phrase: str) -> None:
+    """Without a file the page is made all the same, and says which piece is not there."""
+    kept = {path: path.read_bytes() for path in artifacts(pumps, name)}
+    registry = Registry(pumps, "pumps")
+    try:
+        for path in kept:
+            path.unlink()
+        review = gather.of_version(pumps, registry, registry.version(2))
+        assert any(phrase in piece for piece in review.missing)
+        assert phrase in page.render(review)
+        for path in kept:
+            path.write_bytes(b"{ half")
+        damaged = gather.of_version(pumps, registry, registry.version(2))
+        assert any(f"{phrase} (its file is damaged)" in piece for piece in damaged.missing)
+        assert page.render(damaged)
+        assert card.markdown(damaged)
+    finally:
+        for path, data in kept.items():
+            path.write_bytes(data)
+
+
+def test_two_versions_are_compared_on_common_rows(pumps: Path) -> None:
+    """The same network twice: no difference at all, on every row of the holdout."""
+    registry = Registry(pumps, "pumps")
+    review = gather.of_two(pumps, registry, registry.version(1), registry.version(2))
+    assert review.gain is not None
+    assert review.gain.rows == files.read_json(pumps / "data/evaluation/metrics.json")["rows"]
+    assert review.gain.estimate.value == 0
+    assert "not shown to differ from version 1" in review.sentence
+    assert not review.groups
+    assert page.render(review)
+
+
+def test_versions_have_many_names(pumps: Path) -> None:
+    """A number, an alias, a run and a commit name a version; anything else is one paragraph."""
+    registry = Registry(pumps, "pumps")
+    first, second = registry.versions()
+    assert names.find(pumps, registry, None) == second
+    assert names.find(pumps, registry, "1") == first
+    assert names.find(pumps, registry, "@champion") == first
+    assert names.find(pumps, registry, second.run) in (first, second)
+    assert names.find(pumps, registry, second.tags["refit.commit"][:12]) == second
+    for wrong in ("@nobody", "77", "no-such-thing", "0123456789ab"):
+        with pytest.raises(RegistryError, match="To mend it"):
+            names.find(pumps, registry, wrong)
+
+
+def test_a_rival_that_somebody_deleted_is_named(pumps: Path, tmp_path: Path) -> None:
+    """The decision stays on the page; only what is told of the rival alone is missing."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pumps, copy, symlinks=True)
+    registry = Registry(copy, "pumps")
+    registry._client.delete_model_version("pumps", "1")
+    review = gather.of_version(copy, registry, registry.version(2))
+    assert any("version 1, its rival" in piece for piece in review.missing)
+    assert review.groups
+    assert page.render(review)
+
+
+def test_an_unreachable_registry_is_one_paragraph(
+    pumps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody at the address: the usual error, no page."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RegistryError, match="MLflow cannot be reached"):
+        Registry(pumps, "pumps")

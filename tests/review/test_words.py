@@ -1,0 +1,101 @@
+"""The review in words: model card, terminal, and what is logged with a decision."""
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from refit.registry import Registry
+from refit.review import card, gather, page, publish, text
+from tests.review.conftest import HOSTILE
+
+
+def review(root: Path, number: int) -> gather.Review:
+    registry = Registry(root, "pumps")
+    return gather.of_version(root, registry, registry.version(number))
+
+
+def printed(found: gather.Review, width: int) -> str:
+    out = io.StringIO()
+    text.print_review(found, Console(file=out, width=width, highlight=False))
+    return out.getvalue()
+
+
+@given(st.text(alphabet="a_*`[]<>|#\\~ 1.-", min_size=1, max_size=40))
+def test_escaped_text_is_shown_as_it_is(said: str) -> None:
+    """Whatever a table cell holds, Markdown shows its characters and makes no markup of them."""
+    html = (
+        MarkdownIt("commonmark")
+        .enable("table")
+        .render(f"| head |\n| --- |\n| x{card.escape(said)}x |\n")
+    )
+    cell = html.partition("<td>")[2].partition("</td>")[0]
+    shown = cell.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
+    assert shown.replace("&amp;", "&") == f"x{said}x"
+
+
+@pytest.mark.slow
+def test_the_card_is_written_from_evidence(pumps: Path) -> None:
+    """Words of the dataset, figures of the evaluation, limits that were found, and how to repeat."""
+    found = review(pumps, 2)
+    told = card.markdown(found)
+    assert "To test a pipeline" in told
+    assert "Made of random numbers." in told
+    assert f"refit reproduce {found.version}" in told
+    assert HOSTILE not in told
+    assert card.escape(HOSTILE) in told
+    for row in found.slices:
+        assert f"{row.rows:,}" in told
+
+
+@pytest.mark.slow
+def test_the_description_is_report_and_card(pumps: Path) -> None:
+    """The version in MLflow is described by both, within what its database takes."""
+    registry = Registry(pumps, "pumps")
+    told = registry._client.get_model_version("pumps", "2").description
+    assert told.startswith("**Version 2 ")
+    assert "## Intended use" in told
+    assert len(told) <= card.DESCRIPTION
+    long = card.description(review(pumps, 2), "word " * 950)
+    assert len(long) <= card.DESCRIPTION
+    assert "The rest stands in `model-card-2.md`" in long
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [50, 80, 140])
+def test_the_terminal_is_told_everything(pumps: Path, width: int) -> None:
+    """Within the width of the terminal, plain where there is none, text from data as it is."""
+    found = review(pumps, 2)
+    lines = printed(found, width)
+    assert max(map(len, lines.splitlines())) <= width
+    assert "\x1b" not in lines
+    assert "".join(found.sentence.split()) in "".join(lines.split())
+    assert (HOSTILE in lines) == (width == 140)  # narrower, it is folded in its column
+    for heading in ("Gates", "Side by side", "Slices", "What changed", "Data", "Lineage"):
+        assert f"\n{heading}" in lines
+
+
+@pytest.mark.slow
+def test_a_page_that_cannot_be_drawn_fails_no_decision(
+    pumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One warning; what was decided and described before stays as it was."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pumps, copy, symlinks=True)
+    registry = Registry(copy, "pumps")
+    before = registry.version(2)
+
+    def broken(_: gather.Review) -> str:
+        raise MemoryError("no room to draw")
+
+    monkeypatch.setattr(page, "render", broken)
+    assert publish.publish(copy, registry, 2, before.decisions()[0]["key"], "report") == ""
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "the review could not be made: MemoryError: no room to draw" in told
+    assert registry.version(2) == before
