@@ -2,7 +2,9 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from rich.console import Console
 
 from refit.registry import Registry
 from refit.review import card, gather, page, publish, text
+from refit.review.findings import Estimate
 from tests.review.conftest import HOSTILE
 
 
@@ -99,3 +102,45 @@ def test_a_page_that_cannot_be_drawn_fails_no_decision(
     assert told.count("\n") == 1
     assert "the review could not be made: MemoryError: no room to draw" in told
     assert registry.version(2) == before
+
+
+@pytest.mark.slow
+def test_the_report_leads_to_the_page(pumps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link where MLflow is served; elsewhere the command that writes the page."""
+    registry = Registry(pumps, "pumps")
+    version = registry.version(2)
+    assert "`refit review 2` writes review-2.html" in publish.where(pumps, registry, version)
+    served = SimpleNamespace(url="http://127.0.0.1:5000")
+    monkeypatch.setattr(publish.servers, "running", lambda _: {"mlflow": served})
+    address = publish.where(pumps, registry, version).partition("(")[2].partition(")")[0]
+    number = registry._client.get_run(version.run).info.experiment_id
+    expected = f"/#/experiments/{number}/runs/{version.run}/artifacts/review-2.html"
+    assert address == f"http://127.0.0.1:5000{expected}"
+
+
+@pytest.mark.slow
+def test_what_was_never_measured_is_drawn_as_nothing(pumps: Path) -> None:
+    """A decision without a comparison, as on an empty holdout, has a page, a card and a text."""
+    found = review(pumps, 2)
+    assert found.gain is not None
+    nothing = Estimate(value=None)
+    gates = tuple(
+        (group, tuple(replace(gate, estimate=nothing, limit=None, rows=None) for gate in each))
+        for group, each in found.groups
+    )
+    empty = replace(
+        found,
+        gain=replace(found.gain, estimate=nothing, minimum_detectable=None),
+        groups=gates,
+        metrics=tuple(
+            replace(row, models=tuple((name, nothing) for name, _ in row.models))
+            for row in found.metrics
+        ),
+        slices=tuple(replace(row, metric=nothing, gain=nothing) for row in found.slices),
+        curves=None,
+        tables=(),
+        changes=None,
+    )
+    assert "n/a" in page.render(empty)
+    assert "n/a" in printed(empty, 80)
+    assert "n/a" in card.markdown(empty)

@@ -53,6 +53,8 @@ class Gate:
     unit: str
     rows: int | None
     blocks: int | None
+    binding: bool
+    """Whether a lack of evidence holds the candidate up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,6 +396,7 @@ def _groups(evidence: Mapping[str, Any]) -> tuple[tuple[str, tuple[Gate, ...]], 
                 unit=told.get("unit") or "",
                 rows=told.get("rows"),
                 blocks=told.get("blocks"),
+                binding=told.get("binding", True),
             ),
         )
     return tuple((group, tuple(gates)) for group, gates in found.items())

@@ -34,7 +34,7 @@ def publish(root: Path, registry: Registry, version: int, key: str, report: str)
     """
     try:
         _log(root, registry, registry.version(version), key, report)
-        return _where(root, registry, registry.version(version))
+        return where(root, registry, registry.version(version))
     except Exception as error:  # noqa: BLE001 - no fault of a page may fail a decision that stands
         said = str(error) if isinstance(error, RefitError) else f"{type(error).__name__}: {error}"
         print(f"warning: the review could not be made: {said}", file=sys.stderr, flush=True)
@@ -50,7 +50,7 @@ def _log(root: Path, registry: Registry, version: Version, key: str, report: str
     registry.attach(version, texts, card.description(review, report))
 
 
-def _where(root: Path, registry: Registry, version: Version) -> str:
+def where(root: Path, registry: Registry, version: Version) -> str:
     """A link into MLflow where it is served, and the command that writes the page anywhere."""
     name, command = file_name(version.number), f"`refit review {version.number}`"
     uri, own = mlflow_uri(root), servers.running(root).get("mlflow")

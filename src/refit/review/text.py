@@ -68,7 +68,7 @@ def _gates(review: Review) -> Table:
             mark = f"{MARKS.get(gate.result, '·')} {gate.result}"
             table.add_row(
                 Text(mark, style=COLOURS.get(gate.result, "")),
-                Text(gate.name),
+                Text(gate.name if gate.binding else f"({gate.name})"),
                 Text(f"{gate.said} {bracket(gate.estimate, places)}".strip()),
                 "" if gate.limit is None else number(gate.limit, places),
                 "" if gate.rows is None else f"{gate.rows:,}",
