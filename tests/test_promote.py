@@ -1,5 +1,6 @@
 """What promotion refuses to compare: other rows, another task, predictions that are no numbers."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from refit import promote
 from refit.core import files
-from refit.core.errors import DataError, PipelineError
+from refit.core.errors import PipelineError
 from refit.identity import identity
 from refit.judging import scored
 from refit.registry import Registry
@@ -58,29 +60,24 @@ def test_other_predictions_of_the_same_model_are_decided_anew(decided: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"task": "regression"}, "the champion is a binary model"),
-        ({"columns": None}, ""),
-    ],
-    ids=["task", "column"],
-)
-def test_a_champion_that_cannot_be_compared_is_said(
-    decided: Path, change: dict[str, Any], said: str
-) -> None:
-    """Another task, or a column that is gone, names the champion and the ways out."""
-    if "task" in change:
-        files.write_json(decided / SIGNATURE, files.read_json(decided / SIGNATURE) | change)
-    else:
-        for path in (scored.HOLDOUT, scored.PREDICTIONS):
-            frame = files.read_parquet(decided / path)
-            files.write_parquet(frame.drop("heat", strict=False), decided / path)
-        said = "heat"
-    with pytest.raises(
-        DataError, match=rf"(?s)champion version 1.*{said}.*refit rollback --to none"
-    ):
-        promote.decide(decided)
+def test_a_champion_of_another_task_leaves_it_not_proven(decided: Path) -> None:
+    """The decision is recorded with its reason and the way out, and the champion stays."""
+    changed = files.read_json(decided / SIGNATURE) | {"task": "regression"}
+    files.write_json(decided / SIGNATURE, changed)
+    path = decided / "params.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["promote"]["metric"] = "squared_error"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    found = promote.decide(decided)
+    (gate,) = (gate for gate in found.evidence["gates"] if gate["group"] == "improvement")
+    assert found.outcome == "not proven"
+    assert "could not be compared with version 1" in found.sentence
+    assert gate["result"] == "not enough evidence"
+    assert re.search("it is a binary model.*refit rollback --to none", gate["said"])
+    assert gate["said"] in found.report
+    champion = Registry(decided, "pumps").champion()
+    assert champion is not None
+    assert champion.number == 1
 
 
 def bundle(*classes: str) -> Any:
@@ -93,17 +90,9 @@ def bundle(*classes: str) -> Any:
 def test_a_new_class_is_impossible_to_the_old_model() -> None:
     """Classes are matched by name; one that a model does not know has probability zero."""
     rows = pl.DataFrame({"x": [1.0, 2.0]})
-    own, rival = scored.both(bundle("a", "b", "c"), bundle("c", "a"), rows, 1)
+    own, rival = scored.both(bundle("a", "b", "c"), bundle("c", "a"), rows)
     assert own.tolist() == [[1 / 3, 1 / 3, 1 / 3]] * 2
     assert rival.tolist() == [[0.5, 0.0, 0.5]] * 2
-    own, rival = scored.both(bundle("a"), bundle("b", "a"), rows, 1)
+    own, rival = scored.both(bundle("a"), bundle("b", "a"), rows)
     assert own.tolist() == [[1.0, 0.0]] * 2
     assert rival.tolist() == [[0.5, 0.5]] * 2
-
-
-def test_a_loss_that_is_no_number_is_refused() -> None:
-    """One NaN among the losses would make any difference a NaN: it is counted and said."""
-    losses = [np.array([0.1, 0.2]), np.array([0.1, np.nan])]
-    with pytest.raises(DataError, match=r"the champion's loss is not a finite.*1 of 2 rows"):
-        scored.require_finite(losses)
-    scored.require_finite(losses[:1] * 2)

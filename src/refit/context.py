@@ -1,6 +1,7 @@
 """What stood around a decision and that nothing else keeps: it is logged with the version.
 
-    scored.parquet    the rows that both were scored on, with `scored.own` and `scored.rival`
+    scored.parquet    the rows that both were scored on, with `scored.own` and `scored.rival`;
+                      not there where they could not be compared
     metrics.json      the evaluation, and
     slices.json       its slices, as they were then: versions of one training share a run
     validation.json   the validation report of the raw data
@@ -46,8 +47,10 @@ def gathered(root: Path, dataset: str, scored: Scored) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="refit-context-") as name:
         here = Path(name)
-        rows = scored.rows.with_columns(*_columns(OWN, scored.own), *_columns(RIVAL, scored.rival))
-        files.write_parquet(rows, here / SCORED)
+        own, rival = scored.holdout.own, scored.holdout.rival
+        if rival is not None and len(own):
+            rows = scored.frame.with_columns(*_columns(OWN, own), *_columns(RIVAL, rival))
+            files.write_parquet(rows, here / SCORED)
         files.write_json(here / ABOUT, asdict(about.read(dataset)))
         told = (EVALUATION / METRICS, EVALUATION / SLICES, Path("data") / VALIDATION)
         for path in (root / name for name in told):

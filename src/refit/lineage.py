@@ -4,18 +4,41 @@ import importlib.metadata
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from refit.core import files
+from refit.dataset import PARTITION
 
 PACKAGES = ("torch", "numpy", "polars", "pandera", "scikit-learn", "onnx", "onnxruntime", "dvc")
 
 
-def describe(training: dict[str, Any], paths: dict[str, Path]) -> dict[str, Any]:
-    """Digests of the named paths, the training's own account, and the versions that were used."""
+def describe(
+    training: dict[str, Any], paths: dict[str, Path], seen: dict[str, list[str]]
+) -> dict[str, Any]:
+    """Digests of the named paths, the training's own account, and the versions that were used.
+
+    Args:
+        training: the training's own account.
+        paths: whose digests are wanted, by name.
+        seen: the partitions of each part of the split.
+    """
     return {
+        "partitions": seen,
         "digests": {name: files.digest(path) for name, path in paths.items()},
         "training": {
             key: training[key] for key in ("fingerprint", "settings", "determinism", "best_epoch")
         },
         # Without a build's label: torch 2.13.0+cpu and 2.13.0 compute the same.
         "packages": {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES},
+    }
+
+
+def partitions(prepared: Path) -> dict[str, list[str]]:
+    """The partitions of each part of the split, from data/prepared: what a model has seen."""
+    return {
+        path.stem: pl.read_parquet(path, columns=[PARTITION], memory_map=False)[PARTITION]
+        .unique()
+        .sort()
+        .to_list()
+        for path in sorted(prepared.glob("*.parquet"))
     }

@@ -48,6 +48,7 @@ def describe(root: Path, dataset: str, digest: str) -> dict[str, Any]:
             if isinstance(values, dict) and "seed" in values
         },
         "data": partitions(root),
+        "partitions": bundle["partitions"],
         "constraints": files.digest(root / pins.CONSTRAINTS),
         "packages": bundle["packages"],
         "packages_not_as_pinned": pins.differing(root / pins.CONSTRAINTS),

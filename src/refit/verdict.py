@@ -5,6 +5,10 @@ from typing import Any
 
 from refit.judging.gate import Outcome
 
+WAITING = "not enough evidence"
+MOST_NAMED = 3
+"""Gates that the sentence names; the table has them all."""
+
 
 def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str:
     """The outcome with the numbers that decided it.
@@ -12,20 +16,46 @@ def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str
     Args:
         outcome: what was decided.
         version: of the candidate.
-        evidence: the comparison, the policy and the rival's name, by field.
+        evidence: the comparison, the policy, the gates and the rival's name, by field.
     """
-    shown = (
+    shown = _compared(evidence)
+    if outcome == "promote":
+        return f"Version {version} {_earned(evidence)}: {shown}."
+    failed, waiting = _names(evidence, "fail"), _names(evidence, WAITING)
+    if outcome == "reject":
+        short = f", less than the minimum effect {evidence['minimum_effect']:g}"
+        lacking = short if "improvement" in failed else ""
+        others = _listed([name for name in failed if name != "improvement"])
+        return f"Version {version} is rejected: {shown}{lacking}{_also('failed', others)}."
+    detectable = evidence["minimum_detectable"]
+    seen = "" if detectable is None else f"; a difference of {detectable:.5f} could have been seen"
+    others = _listed([name for name in waiting if name != "improvement"])
+    return f"Version {version} is not proven better: {shown}{seen}{_also('no proof of', others)}."
+
+
+def _compared(evidence: Mapping[str, Any]) -> str:
+    if evidence["difference"] is None:
+        return f"it could not be compared with {evidence['rival']}"
+    return (
         f"{evidence['metric']} better by {evidence['difference']:.5f}"
         f" [{evidence['lower']:.5f}, {evidence['upper']:.5f}] than {evidence['rival']}"
         f" on {evidence['rows']:,} rows in {evidence['blocks']} blocks"
     )
-    return {
-        "promote": f"Version {version} {_earned(evidence)}: {shown}.",
-        "reject": f"Version {version} is rejected: {shown}, less than the minimum effect"
-        f" {evidence['minimum_effect']:g}.",
-        "not proven": f"Version {version} is not proven better: {shown}; a difference of"
-        f" {evidence['minimum_detectable']:.5f} could have been seen.",
-    }[outcome]
+
+
+def _names(evidence: Mapping[str, Any], result: str) -> list[str]:
+    """Gates of that result which count."""
+    return [g["name"] for g in evidence["gates"] if g["result"] == result and g["binding"]]
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - MOST_NAMED
+    shown = ", ".join(names[:MOST_NAMED])
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def _also(verb: str, names: str) -> str:
+    return f"; {verb} {names}" if names else ""
 
 
 def _earned(evidence: Mapping[str, Any]) -> str:
@@ -42,20 +72,55 @@ def markdown(said: str, evidence: Mapping[str, Any], measured: Mapping[str, Any]
         evidence: as above.
         measured: metrics.json of the evaluation.
     """
+    detectable = evidence["minimum_detectable"]
     method = (
-        f"Rival: {evidence['rival']}. Paired differences of {evidence['metric']}, resampled by"
-        f" block {evidence['resamples']:,} times, {evidence['confidence']:.0%} interval; minimum"
-        f" effect {evidence['minimum_effect']:g}; smallest difference this holdout shows four"
-        f" times in five {evidence['minimum_detectable']:.5f}."
+        f"Rival: {evidence['rival']}. Paired differences of {evidence['metric']} (lower is"
+        f" better), resampled by block {evidence['resamples']:,} times,"
+        f" {evidence['confidence']:.0%} interval, with a deviation of"
+        f" {evidence['seed_deviation']:g} for each network's seed; minimum effect"
+        f" {evidence['minimum_effect']:g}."
     )
+    if detectable is not None:
+        method += f" This holdout shows a true gain of {detectable:.5f} four times in five."
+    lines = [f"**{said}**", "", method, "", *_gates(evidence["gates"]), "", *_models(measured)]
+    return "\n".join(lines) + "\n"
+
+
+def _gates(gates: list[Mapping[str, Any]]) -> list[str]:
+    lines = ["| Gate | Result | Measured | Limit | Rows | What was found |"]
+    lines.append("| --- | --- | --- | --- | ---: | --- |")
+    for gate in gates:
+        cells = (
+            gate["name"],
+            gate["result"] if gate["binding"] else f"({gate['result']})",
+            _interval(gate),
+            _number(gate["limit"]),
+            "" if gate["rows"] is None else f"{gate['rows']:,}",
+            gate["said"],
+        )
+        lines.append(f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |")
+    return lines
+
+
+def _interval(gate: Mapping[str, Any]) -> str:
+    if gate["lower"] is None or gate["upper"] is None:
+        return _number(gate["measured"])
+    bounds = f"[{_number(gate['lower'])}, {_number(gate['upper'])}]"
+    return f"{_number(gate['measured'])} {bounds}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _models(measured: Mapping[str, Any]) -> list[str]:
     models = measured["models"]
     head = f"| Holdout ({measured['rows']:,} rows, {measured['blocks']} blocks) |"
-    lines = [f"**{said}**", "", method, "", f"{head} {' | '.join(models)} |"]
-    lines.append("| --- |" + " --- |" * len(models))
+    lines = [f"{head} {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
     for name in next(iter(models.values())):
         cells = [_cell(model[name]) for model in models.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _cell(interval: Mapping[str, float | None]) -> str:

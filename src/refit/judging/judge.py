@@ -5,22 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from refit.core import files
-from refit.judging import compare, gate
+from refit.judging import budget, calibration, gains, gate, groups, health, holdout, scored, slices
 from refit.judging.compare import Comparison
 from refit.judging.gate import Gate, Outcome
+from refit.judging.holdout import Reuse
 from refit.judging.policy import PromoteParams
-from refit.judging.scored import Champion, Scored, score
+from refit.judging.scored import LINEAR, Champion, Scored
 
-LINEAR = "the linear baseline"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reuse:
-    """How often a holdout has decided before this candidate."""
-
-    decisions: int
-    candidates: int
-    """Different bundles among them."""
+__all__ = ["LINEAR", "Judgement", "Reuse", "judge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,41 +49,33 @@ def judge(root: Path, policy: PromoteParams, champion: Champion | None, reuse: R
     Raises:
         PipelineError: the evaluation is not of these holdout rows.
         ConfigError: the policy's metric does not fit the task.
-        DataError: the champion cannot score the rows, or a loss is not finite.
     """
-    scored = score(root, champion)
-    own, other = scored.losses(policy.metric)
-    rival = f"version {champion.number}" if champion else LINEAR
-    comparison = compare.paired(
-        own,
-        other,
-        scored.blocks,
-        resamples=policy.resamples,
-        confidence=policy.confidence,
-        seed=policy.seed,
+    case = scored.score(root, champion, search=policy.found_slices > 0)
+    outlived = policy.outlived(champion.since) if champion else None
+    found = gains.comparison(case, policy)
+    gates = (
+        gains.improvement(found, case, policy, outlived),
+        *evidence_gates(case, policy),
+        *holdout.gates(case, policy, reuse),
+        *health.gates(case),
+        *budget.gates(case, policy),
     )
-    gates = (_improvement(comparison, policy, rival),)
     return Judgement(
         outcome=gate.outcome(gates),
         gates=gates,
-        comparison=comparison,
-        rival=rival,
+        comparison=found,
+        rival=case.rival,
         reuse=reuse,
-        scored=scored,
+        scored=case,
     )
 
 
-def _improvement(found: Comparison, policy: PromoteParams, rival: str) -> Gate:
-    return Gate(
-        name="champion" if rival != LINEAR else "baseline linear",
-        group="improvement",
-        result=compare.verdict(found, policy.minimum_effect),
-        said=f"{policy.metric} better by {found.difference:.5f} than {rival}",
-        measured=found.difference,
-        lower=found.lower,
-        upper=found.upper,
-        limit=policy.minimum_effect,
-        unit=policy.metric,
-        rows=found.rows,
-        blocks=found.blocks,
+def evidence_gates(case: Scored, policy: PromoteParams) -> tuple[Gate, ...]:
+    """The gates that look at predictions alone, beside the improvement."""
+    return (
+        *gains.baselines(case, policy),
+        calibration.gate(case, policy),
+        *slices.declared(case, policy),
+        *slices.found(case, policy),
+        *groups.gates(case, policy),
     )

@@ -1,6 +1,5 @@
 """Candidate and champion on the same holdout rows: predictions, losses, blocks."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from refit import metrics
-from refit.core import files
+from refit import metrics, prepared
+from refit.blocks import block_codes
+from refit.core import files, params
 from refit.core.errors import ConfigError, DataError, PipelineError
-from refit.dataset import Task
+from refit.dataset import PARTITION, Roles, Task
+from refit.judging import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ BUNDLE = Path("data/bundle")
 EVALUATION = Path("data/evaluation")
 HOLDOUT = Path("data/prepared/holdout.parquet")
 PREDICTIONS = EVALUATION / "predictions.parquet"
+BASELINES = ("linear", "boosted")
+LINEAR = "the linear baseline"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,69 +42,168 @@ class Champion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Two models on the same N rows of the holdout."""
+class Part:
+    """Two models on the same N rows of one part of the split."""
 
-    task: Task
     rows: pl.DataFrame
-    """The stored predictions' frame: key, time, partition, slice columns, `block`, `target`."""
+    """Every column of the examples."""
     target: np.ndarray
-    """(N,) float64."""
+    """(N,) float64 or int64."""
     blocks: np.ndarray
-    """(N,) block numbers from 0 without gaps."""
+    """(N,) block numbers from 0 without gaps, in the order of time."""
     own: np.ndarray
     """(N,) or (N, K) the candidate's predictions."""
-    rival: np.ndarray
-    """Of the same shape: the champion's, or those of the linear baseline before there is one."""
+    rival: np.ndarray | None
+    """Of the same shape: the champion's, or those of the linear baseline before there is one; None
+    where the champion cannot score these rows."""
 
-    def losses(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) and (N,): each row's loss of candidate and rival.
-
-        Raises:
-            ConfigError: the metric does not fit the task.
-            DataError: a loss is not finite.
-        """
-        try:
-            found = [
-                metrics.losses(metric, self.task, self.target, prediction)
-                for prediction in (self.own, self.rival)
-            ]
-        except ValueError as error:
-            raise ConfigError(
-                str(error),
-                where="params.yaml, `promote.metric`",
-                expected=f"a loss of a {self.task} task, such as {metrics.PRIMARY[self.task]}",
-            ) from error
-        require_finite(found)
-        return found[0], found[1]
+    def only(self, kept: np.ndarray) -> "Part":
+        """The rows where the mask (N,) is true."""
+        return Part(
+            rows=self.rows.filter(pl.Series(kept)),
+            target=self.target[kept],
+            blocks=np.unique(self.blocks[kept], return_inverse=True)[1],
+            own=self.own[kept],
+            rival=None if self.rival is None else self.rival[kept],
+        )
 
 
-def score(root: Path, champion: Champion | None) -> Scored:
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """All that the gates look at."""
+
+    task: Task
+    holdout: Part
+    """Its rows that neither model has trained on."""
+    frame: pl.DataFrame
+    """The stored predictions of these rows: key, time, partition, slices, `block`, `target`."""
+    validation: Part | None
+    """None where no slices are to be found."""
+    baselines: "Mapping[str, np.ndarray]"
+    """Predictions of the same holdout rows, by name."""
+    rival: str
+    """`version 3`, or the linear baseline before there is a champion."""
+    champion: "Bundle | None"
+    candidate: "Bundle"
+    whole: pl.DataFrame
+    """All holdout rows, also those that the champion has seen."""
+    predicted: np.ndarray
+    """(N',) or (N', K) the candidate's predictions of all of them."""
+    expected: np.ndarray
+    """Of the same shape: what the network predicted where it was trained."""
+    seen: int | None
+    """Holdout rows that the champion has trained on, left out; None where nobody knows."""
+    slices: tuple[str, ...]
+    """Columns whose values split the holdout."""
+    fault: str
+    """Why candidate and champion cannot be compared; empty where they can."""
+
+
+def losses(metric: str, task: Task, target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """(N,) the loss of each row.
+
+    Raises:
+        ConfigError: the metric does not fit the task.
+    """
+    try:
+        return metrics.losses(metric, task, target, predicted)
+    except ValueError as error:
+        raise ConfigError(
+            str(error),
+            where="params.yaml, `promote.metric`",
+            expected=f"a loss of a {task} task, such as {metrics.PRIMARY[task]}",
+        ) from error
+
+
+def score(root: Path, champion: Champion | None, *, search: bool = False) -> Scored:
     """The holdout as the pipeline left it, scored by both.
 
     Args:
         root: of the project.
         champion: None before the first; the linear baseline takes its place.
+        search: whether the validation part is needed too.
 
     Raises:
         PipelineError: the evaluation is not of these holdout rows.
-        DataError: the champion cannot score them.
     """
     from refit import bundle
 
-    challenger = bundle.load(root / BUNDLE)
+    candidate = bundle.load(root / BUNDLE)
+    reigning = None if champion is None else bundle.load(champion.bundle)
+    roles, _ = prepared.read_description(root / prepared.PREPARED)
     predictions = files.read_parquet(root / PREDICTIONS)
-    if champion is None:
-        own, rival = (stored(predictions, name, challenger) for name in ("network", "linear"))
-    else:
-        rows = files.read_parquet(root / HOLDOUT)
-        require_same_rows(rows, predictions)
-        own, rival = both(challenger, bundle.load(champion.bundle), rows, champion.number)
-    return Scored(
-        task=challenger.signature["task"],
-        rows=predictions,
+    rows = files.read_parquet(root / HOLDOUT)
+    require_same_rows(rows, predictions)
+    linear = stored(predictions, "linear", candidate)
+    own, rival, fault = _answers(candidate, reigning, rows, linear)
+    known = unseen.trained_on(champion.lineage) if champion else frozenset[str]()
+    holdout = Part(
+        rows=rows,
         target=predictions["target"].to_numpy(),
         blocks=predictions["block"].to_numpy(),
+        own=own,
+        rival=rival,
+    )
+    fresh = ~rows[PARTITION].is_in(sorted(known or ())).to_numpy()
+    baselines = {name: stored(predictions, name, candidate)[fresh] for name in BASELINES}
+    return Scored(
+        task=candidate.signature["task"],
+        holdout=holdout.only(fresh),
+        frame=predictions.filter(pl.Series(fresh)),
+        validation=_validation(root, roles, candidate, reigning) if search and not fault else None,
+        baselines=baselines,
+        rival=LINEAR if champion is None else f"version {champion.number}",
+        champion=reigning,
+        candidate=candidate,
+        whole=rows,
+        predicted=own,
+        expected=stored(predictions, "network", candidate),
+        seen=None if known is None else int((~fresh).sum()),
+        slices=roles.slices,
+        fault=fault,
+    )
+
+
+def _answers(
+    candidate: "Bundle", reigning: "Bundle | None", rows: pl.DataFrame, linear: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """What both say of the rows, and why the rival cannot say anything."""
+    own = candidate.predict(rows).astype(np.float64)
+    if reigning is None:
+        return own, linear, _strange("the candidate", own)
+    try:
+        widened, rival = both(candidate, reigning, rows)
+    except DataError as error:
+        return own, None, f"the champion cannot score these rows ({error})"
+    fault = _strange("the candidate", own) or _strange("the champion", rival)
+    return widened, rival, fault
+
+
+def _strange(who: str, predicted: np.ndarray) -> str:
+    """How many predictions are no finite numbers, or nothing."""
+    wrong = int((~np.isfinite(rows_of(predicted)).all(axis=1)).sum())
+    return f"{who} predicts no finite number for {wrong:,} rows" if wrong else ""
+
+
+def rows_of(predicted: np.ndarray) -> np.ndarray:
+    """(N, 1) or (N, K): predictions as a table, also when there is none."""
+    return predicted[:, None] if predicted.ndim == 1 else predicted
+
+
+def _validation(
+    root: Path, roles: Roles, candidate: "Bundle", reigning: "Bundle | None"
+) -> Part | None:
+    """The validation part scored by both; None where the champion cannot score it."""
+    rows = prepared.read_examples(root / prepared.PREPARED, "validation")
+    linear = np.array(files.map_array(root / "data/baseline/validation/linear.npy"), np.float64)
+    own, rival, fault = _answers(candidate, reigning, rows, linear)
+    if fault:
+        return None
+    block = params.load(root / params.PARAMS)["evaluate"]["block"]
+    return Part(
+        rows=rows,
+        target=np.array(prepared.map_part(root / prepared.PREPARED, "validation").target),
+        blocks=block_codes(rows[roles.time], block),
         own=own,
         rival=rival,
     )
@@ -128,46 +230,26 @@ def require_same_rows(rows: pl.DataFrame, predictions: pl.DataFrame) -> None:
         )
 
 
-def require_finite(losses: Sequence[np.ndarray]) -> None:
-    """Raises DataError, with the count, where a loss of candidate or champion is not finite."""
-    for who, found in zip(("candidate", "champion"), losses, strict=True):
-        wrong = int(np.count_nonzero(~np.isfinite(found)))
-        if wrong:
-            raise DataError(
-                f"the {who}'s loss is not a finite number",
-                where=str(HOLDOUT),
-                got=f"{wrong:,} of {len(found):,} rows",
-                expected="a finite prediction for every row",
-                do="look at the model's predictions for these rows before deciding about it",
-            )
-
-
 def both(
-    challenger: "Bundle", reigning: "Bundle", rows: pl.DataFrame, number: int
+    challenger: "Bundle", reigning: "Bundle", rows: pl.DataFrame
 ) -> tuple[np.ndarray, np.ndarray]:
     """The challenger's and the champion's predictions of the same rows: (N,) or (N, K).
 
     The K classes are the challenger's, in its order, then those that only the champion knows; a
     class that a model does not know has probability zero.
+
+    Raises:
+        DataError: a model cannot score the rows, or is of another task.
     """
     new, old = (model.signature for model in (challenger, reigning))
     classes = list(dict.fromkeys([*new["classes"], *old["classes"]]))
-    try:
-        own, rival = (_spread(m, new["task"], rows, classes) for m in (challenger, reigning))
-    except DataError as error:
-        raise DataError(
-            "candidate and champion cannot be compared on these rows",
-            where=f"champion version {number}",
-            got=str(error),
-            do="keep the columns that the champion reads, or begin anew against the linear"
-            " baseline: `refit rollback --to none --why ...`",
-        ) from error
+    own, rival = (_spread(m, new["task"], rows, classes) for m in (challenger, reigning))
     return own, rival
 
 
 def _spread(model: "Bundle", task: Task, rows: pl.DataFrame, classes: list[str]) -> np.ndarray:
     if model.signature["task"] != task:
-        raise DataError(f"the champion is a {model.signature['task']} model", expected=task)
+        raise DataError(f"it is a {model.signature['task']} model", expected=task)
     values = model.predict(rows).astype(np.float64)
     if not classes:
         return values

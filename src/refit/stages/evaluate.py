@@ -12,7 +12,7 @@ from refit.core.errors import TrainingError
 from refit.dataset import Roles
 from refit.evaluate import EvaluateParams, Judged
 from refit.inference import predict
-from refit.lineage import describe
+from refit.lineage import describe, partitions
 from refit.model import Network
 
 BASELINE = Path("data/baseline")
@@ -42,6 +42,7 @@ def main() -> None:
             "model": weights.MODEL,
             "constraints": Path("constraints.txt"),
         },
+        partitions(prepared.PREPARED),
     )
     bundle.write(bundle.BUNDLE, export.to_onnx(network, encoder, roles.task), signature, lineage)
     _require_equal(examples, holdout.predictions["network"])
