@@ -1,0 +1,375 @@
+"""How often the gates promote what is no better, and if they promote what is: `make gate-study`.
+
+The example's network is retrained with the newest training month from January to October of 2013,
+each time with thirteen seeds (retrains.py). A retrain that differs from the one before by its seed
+alone is no better: a promotion of it is false. A retrain with one month more is what `refit run
+--until next` makes. Both are judged on the two months after the month that follows the training
+(of October, on December alone), which neither has seen, by four methods:
+
+- points: the mean loss is lower;
+- rows: the 95 % interval over rows lies above zero (the normal one, which a bootstrap over 27,000
+  to 57,000 rows equals), and the gain reaches the minimum effect;
+- days: the same with whole days resampled, without allowing for seeds;
+- policy: params.yaml's gates of predictions: improvement with the seeds' deviation, baselines,
+  calibration, declared and found slices.
+
+The trainings take about ten minutes on one core; they are kept in .refit/gate-study, in a folder
+named by what they depend on, and a second run takes a minute.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from statistics import NormalDist
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+from bench import ROOT, call, clone, machine
+from retrains import MONTHS, SEEDS
+
+from refit.blocks import block_codes
+from refit.core import files, params
+from refit.dataset import PARTITION, roles
+from refit.judging import compare, gains, judge, policy
+from refit.judging.gate import Outcome, outcome
+from refit.judging.policy import PromoteParams
+from refit.judging.scored import BASELINES, Part, Scored
+from refit.metrics import losses
+
+STUDY = ROOT / ".refit/gate-study"
+LATEST = 12
+TRIALS = 1000
+POLICY = policy.read(ROOT)
+ROLES = roles("flights")
+
+
+def main() -> None:
+    """Train what is missing, judge, print."""
+    folder = STUDY / _key()
+    _examples(folder)
+    _train(folder)
+    study = Study(folder)
+    print(f"Machine: {machine()}; trainings {folder.name}\n")
+    _deviations(study)
+    _seeds(study)
+    _months(study)
+    _simulations()
+
+
+def _key() -> str:
+    """Names everything that the trainings depend on."""
+    loaded = params.load(ROOT / "params.yaml")
+    code = [*(ROOT / "src/flights").rglob("*.py"), Path(__file__).with_name("retrains.py")]
+    code += [ROOT / f"src/refit/{n}.py" for n in ("train", "model", "encode", "product")]
+    parts = {
+        "params": {name: loaded[name] for name in ("preprocess", "baseline", "train")},
+        "code": {path.name: files.digest(path) for path in sorted(code)},
+        "constraints": files.digest(ROOT / "constraints.txt"),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _examples(folder: Path) -> None:
+    """All examples of the year, as the pipeline itself makes them in a clone."""
+    if (folder / "examples.parquet").exists():
+        return
+    with clone() as project:
+        call(project, "refit", "ingest", "--until", f"2013-{LATEST}")
+        call(project, "dvc", "repro", "preprocess")
+        parts = [
+            files.read_parquet(project / f"data/prepared/{part}.parquet")
+            for part in ("train", "validation", "holdout")
+        ]
+    files.write_parquet(pl.concat(parts), folder / "examples.parquet")
+
+
+def _train(folder: Path) -> None:
+    program = [sys.executable, str(Path(__file__).with_name("retrains.py")), str(folder)]
+    threads = str(len(os.sched_getaffinity(0)))
+    subprocess.run(["nice", *program, threads], cwd=ROOT, check=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Month:
+    """A holdout, and every model's predictions of it."""
+
+    month: int
+    """The newest that trained the models."""
+    holdout: pl.DataFrame
+    validation: pl.DataFrame
+    blocks: np.ndarray
+    load: Callable[[str, pl.DataFrame], np.ndarray]
+    before: Callable[[str, pl.DataFrame], np.ndarray]
+    """The same of the models that trained without the newest month."""
+
+    @property
+    def target(self) -> np.ndarray:
+        """(N,) whether the flight was late."""
+        return _target(self.holdout)
+
+    def loss(self, predicted: np.ndarray) -> np.ndarray:
+        """(N,) the loss of each row."""
+        return losses(POLICY.metric, "binary", self.target, predicted)
+
+
+def _target(rows: pl.DataFrame) -> np.ndarray:
+    return rows[ROLES.target].to_numpy().astype(np.float64)
+
+
+class Study:
+    """The kept predictions, month by month."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.examples = files.read_parquet(folder / "examples.parquet")
+        self.numbers = self.examples.with_row_index("row")
+
+    @cache  # noqa: B019 - one study lives as long as the process
+    def month(self, month: int) -> Month:
+        """A month's holdout and models."""
+        names = [f"2013-{number:02}" for number in range(month + 1, min(month + 3, LATEST) + 1)]
+        partition = self.numbers[PARTITION]
+        holdout = self.numbers.filter(partition.is_in(names[1:]))
+        return Month(
+            month=month,
+            holdout=holdout,
+            validation=self.numbers.filter(partition == names[0]),
+            blocks=block_codes(holdout[ROLES.time], "1d"),
+            load=lambda model, rows: self._load(month, model, rows),
+            before=lambda model, rows: self._load(month - 1, model, rows),
+        )
+
+    def _load(self, month: int, model: str, rows: pl.DataFrame) -> np.ndarray:
+        """(N,) a model's predictions of the rows."""
+        kept = files.map_array(self.folder / f"upto-{month:02}" / f"{model}.npy")
+        first = self.examples.height - len(kept)
+        found: np.ndarray = np.asarray(kept[rows["row"].to_numpy() - first], np.float64)
+        return found
+
+    def judged(self) -> Iterator[Month]:
+        """The months that have a retrain before them."""
+        return (self.month(number) for number in list(MONTHS)[1:])
+
+    @cache  # noqa: B019 - as above
+    def deviation(self, month: int) -> float:
+        """Standard deviation of the mean holdout loss over seeds."""
+        at = self.month(month)
+        means = [at.loss(at.load(f"seed-{s}", at.holdout)).mean() for s in range(SEEDS)]
+        return float(np.std(means, ddof=1))
+
+    def pooled(self, without: int | None = None) -> float:
+        """Root mean square of the months' deviations, perhaps without one of them."""
+        squares = [self.deviation(m.month) ** 2 for m in self.judged() if m.month != without]
+        return math.sqrt(sum(squares) / len(squares))
+
+
+def _deviations(study: Study) -> None:
+    print("| Newest training month | Holdout rows | Days | Log loss | Deviation over 13 seeds |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for at in study.judged():
+        mean = np.mean([at.loss(at.load(f"seed-{s}", at.holdout)).mean() for s in range(SEEDS)])
+        print(
+            f"| {at.month} | {len(at.target):,} | {at.blocks.max() + 1} | {mean:.4f} |"
+            f" {study.deviation(at.month):.5f} |"
+        )
+    print(f"\nPooled: {study.pooled():.5f}; params.yaml: {POLICY.seed_deviation:g}\n")
+
+
+def _seeds(study: Study) -> None:
+    """False promotions."""
+    names = ("points", "rows", "days", "days, seeds", "the same, month left out", "policy")
+    print(f"| Seed-only retrains of month | Retrains | {' | '.join(names)} |")
+    print("| --- | ---: |" + " ---: |" * len(names))
+    total: Counter[str] = Counter()
+    for at in study.judged():
+        own = replace(POLICY, seed_deviation=study.pooled(without=at.month))
+        found: Counter[str] = Counter()
+        for seed in range(1, SEEDS):
+            pair = at.load(f"seed-{seed}", at.holdout), at.load(f"seed-{seed - 1}", at.holdout)
+            results = (
+                _by_points(at, *pair),
+                _by_rows(at, *pair),
+                _improved(at, *pair, replace(POLICY, seed_deviation=0.0)),
+                _improved(at, *pair, POLICY),
+                _improved(at, *pair, own),
+                _policy(at, f"seed-{seed}", f"seed-{seed - 1}", at.load)[0],
+            )
+            found += Counter(n for n, r in zip(names, results, strict=True) if r == "promote")
+        total += found
+        print(f"| {at.month} | {SEEDS - 1} | " + " | ".join(str(found[n]) for n in names) + " |")
+    count = (SEEDS - 1) * (len(MONTHS) - 1)
+    shares = " | ".join(f"{total[n]} ({total[n] / count:.1%})" for n in names)
+    print(f"| all | {count} | {shares} |")
+    _all_pairs(study, names)
+
+
+def _all_pairs(study: Study, names: tuple[str, ...]) -> None:
+    """The cheap methods on every ordered pair of seeds, which says the rates more exactly."""
+    total: Counter[str] = Counter()
+    pairs = list(itertools.permutations(range(SEEDS), 2))
+    for at in study.judged():
+        own = replace(POLICY, seed_deviation=study.pooled(without=at.month))
+        models = [at.load(f"seed-{seed}", at.holdout) for seed in range(SEEDS)]
+        for new, old in pairs:
+            pair = models[new], models[old]
+            results = (
+                _by_points(at, *pair),
+                _by_rows(at, *pair),
+                _improved(at, *pair, replace(POLICY, seed_deviation=0.0)),
+                _improved(at, *pair, POLICY),
+                _improved(at, *pair, own),
+            )
+            total += Counter(n for n, r in zip(names, results, strict=False) if r == "promote")
+    count = len(pairs) * (len(MONTHS) - 1)
+    shares = " | ".join(f"{total[n] / count:.1%}" for n in names[:-1])
+    print(f"| every ordered pair of seeds | {count:,} | {shares} | |\n")
+
+
+def _months(study: Study) -> None:
+    """Real retrains: one month more."""
+    head = "| Retrained with month | Gain, this seed | Gain, 13 seeds | points | rows | days |"
+    print(
+        f"{head} policy | What held it up |\n| ---: | ---: | ---: | --- | --- | --- | --- | --- |"
+    )
+    for at in study.judged():
+        gained = [
+            at.loss(at.before(f"seed-{s}", at.holdout)).mean()
+            - at.loss(at.load(f"seed-{s}", at.holdout)).mean()
+            for s in range(SEEDS)
+        ]
+        pair = at.load("seed-0", at.holdout), at.before("seed-0", at.holdout)
+        decided, why = _policy(at, "seed-0", "seed-0", at.before)
+        cells = (
+            f"{at.month}",
+            f"{gained[0]:.4f}",
+            f"{np.mean(gained):.4f} ± {np.std(gained, ddof=1):.4f}",
+            _by_points(at, *pair),
+            _by_rows(at, *pair),
+            _improved(at, *pair, replace(POLICY, seed_deviation=0.0)),
+            f"**{decided}**",
+            why,
+        )
+        print(f"| {' | '.join(cells)} |")
+    print()
+
+
+def _by_points(at: Month, own: np.ndarray, other: np.ndarray) -> Outcome:
+    return "promote" if at.loss(own).mean() < at.loss(other).mean() else "reject"
+
+
+def _by_rows(at: Month, own: np.ndarray, other: np.ndarray) -> Outcome:
+    gain = at.loss(other) - at.loss(own)
+    reach = NormalDist().inv_cdf(1 - POLICY.alpha) * gain.std(ddof=1) / math.sqrt(len(gain))
+    if gain.mean() - reach > 0 and gain.mean() >= POLICY.minimum_effect:
+        return "promote"
+    return "reject" if gain.mean() + reach < POLICY.minimum_effect else "not proven"
+
+
+def _improved(at: Month, own: np.ndarray, other: np.ndarray, law: PromoteParams) -> Outcome:
+    found = compare.paired(
+        at.loss(own),
+        at.loss(other),
+        at.blocks,
+        resamples=law.resamples,
+        confidence=law.confidence,
+        seed=law.seed,
+        neighbours=law.neighbours,
+        noise=law.seed_deviation * math.sqrt(2),
+    )
+    words: dict[str, Outcome] = {"pass": "promote", "fail": "reject"}
+    return words.get(compare.verdict(found, law.minimum_effect), "not proven")
+
+
+def _policy(
+    at: Month, own: str, other: str, champion: Callable[[str, pl.DataFrame], np.ndarray]
+) -> tuple[Outcome, str]:
+    """The outcome of all gates of predictions, and those that did not pass."""
+
+    def part(rows: pl.DataFrame) -> Part:
+        return Part(
+            rows=rows,
+            target=_target(rows),
+            blocks=block_codes(rows[ROLES.time], "1d"),
+            own=at.load(own, rows),
+            rival=champion(other, rows),
+        )
+
+    holdout = part(at.holdout)
+    signature = {"inputs": [{"name": name} for name in ROLES.features]}
+    case = Scored(
+        task="binary",
+        holdout=holdout,
+        validation=part(at.validation),
+        baselines={name: at.load(name, at.holdout) for name in BASELINES},
+        rival="the champion",
+        champion=None,
+        candidate=cast("Any", SimpleNamespace(signature=signature)),
+        whole=at.holdout,
+        predicted=holdout.own,
+        expected=holdout.own,
+        seen=0,
+        slices=ROLES.slices,
+        fault="",
+    )
+    first = gains.improvement(gains.comparison(case, POLICY), case, POLICY, None)
+    gates = (first, *judge.evidence_gates(case, POLICY))
+    missed = [
+        f"{gate.name}: {gate.result}" for gate in gates if gate.result != "pass" and gate.binding
+    ]
+    return outcome(gates), "; ".join(missed)
+
+
+def _simulations() -> None:
+    """Rates over a thousand trials in which the truth is known."""
+    rng = np.random.default_rng(2013)
+    days = np.repeat(np.arange(60), 5)
+    luck = rng.normal(0, 1, (TRIALS, 60))[:, days] + rng.normal(0, 1, (TRIALS, 300))
+    spell = np.zeros((TRIALS, 200))
+    for day in range(1, 200):
+        spell[:, day] = 0.5 * spell[:, day - 1] + rng.normal(0, 1, TRIALS)
+    seeds = rng.normal(0, 0.3 * math.sqrt(2), (TRIALS, 1)) + rng.normal(0, 1, (TRIALS, 60))
+    stated = np.mean([_simulated(row, days).minimum_detectable for row in luck[:100]])
+    skewed = 1 - rng.exponential(size=(TRIALS, 20))
+    print(f"| {TRIALS:,} simulated trials | Stated | Promoted |\n| --- | ---: | ---: |")
+    for name, trials, blocks, setting in (
+        ("rows of a day share their luck, no gain; days resampled", luck, days, {}),
+        ("the same; rows resampled", luck, np.arange(300), {}),
+        ("20 skewed days, no gain", skewed, np.arange(20), {}),
+        ("spells of days (AR 0.5), no gain; single days", spell, np.arange(200), {}),
+        ("the same; 8 neighbours", spell, np.arange(200), {"neighbours": 8}),
+        ("seeds differ, no gain; days alone", seeds, np.arange(60), {}),
+        ("the same; seeds count", seeds, np.arange(60), {"noise": 0.3 * math.sqrt(2)}),
+        ("a true gain of the minimum detectable effect", luck + stated, days, {}),
+    ):
+        passed = [
+            compare.verdict(_simulated(row, blocks, **setting), 0) == "pass" for row in trials
+        ]
+        level = "80 %" if "true gain" in name else "2.5 %"
+        print(f"| {name} | {level} | {np.mean(passed):.1%} |")
+
+
+def _simulated(row: np.ndarray, blocks: np.ndarray, **setting: float) -> compare.Comparison:
+    return compare.paired(
+        np.zeros(len(row)),
+        row,
+        blocks,
+        resamples=500,
+        confidence=0.95,
+        seed=1,
+        **setting,  # type: ignore[arg-type]
+    )
+
+
+if __name__ == "__main__":
+    main()
