@@ -310,6 +310,7 @@ def _policy(
     case = Scored(
         task="binary",
         holdout=holdout,
+        frame=at.holdout,
         validation=part(at.validation),
         baselines={name: at.load(name, at.holdout) for name in BASELINES},
         rival="the champion",

@@ -29,7 +29,9 @@ from refit.judging.holdout import Reuse
 from refit.judging.scored import LINEAR, Part, Scored
 
 ROOT = Path(__file__).resolve().parent.parent
-POLICY = replace(policy.read(ROOT), resamples=300, seed_deviation=0.0, smallest_slice=50)
+POLICY = replace(
+    policy.read(ROOT), resamples=300, seed_deviation=0.0, smallest_slice=50, boosted_deficit=0.02
+)
 DAYS, EACH = 40, 30
 N = DAYS * EACH
 RNG = np.random.default_rng(1)
