@@ -227,7 +227,9 @@ def test_a_slice_that_loses_fails_alone() -> None:
     lost = found[1]
     assert lost.measured is not None
     assert lost.limit is not None
-    assert lost.measured > lost.limit > 0
+    assert lost.lower is not None
+    assert lost.upper is not None
+    assert lost.lower < lost.measured < lost.upper < lost.limit < 0
     assert (lost.rows, lost.blocks) == (N // 3, DAYS)
     tolerant = replace(POLICY, slice_tolerance=0.9)
     assert set(results(slices.declared(case(nudged(0.6, town), CHANCE), tolerant)).values()) == {

@@ -17,6 +17,7 @@ from refit.core import files
 from refit.core.errors import PipelineError
 from refit.identity import identity
 from refit.judging import scored
+from refit.judging.policy import PromoteParams
 from refit.registry import Registry
 
 SIGNATURE = Path("data/bundle/signature.json")
@@ -96,3 +97,16 @@ def test_a_new_class_is_impossible_to_the_old_model() -> None:
     own, rival = scored.both(bundle("a"), bundle("b", "a"), rows)
     assert own.tolist() == [[1.0, 0.0]] * 2
     assert rival.tolist() == [[0.5, 0.5]] * 2
+
+
+@pytest.mark.slow
+def test_a_champion_that_outlives_its_time_is_decided_about_anew(
+    decided: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same model in other words is rejected, until its champion is older than the policy likes."""
+    first = promote.decide(decided)
+    assert first.outcome == "reject"
+    monkeypatch.setattr(PromoteParams, "outlived", lambda *_: 400)
+    second = promote.decide(decided)
+    assert (second.outcome, second.version, second.champion_before) == ("promote", 2, 1)
+    assert "reigned for 400 days" in second.report

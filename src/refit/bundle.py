@@ -80,9 +80,9 @@ class Bundle:
         return inputs
 
     def _require(self, frame: pl.DataFrame) -> None:
-        faults = []
+        faults, kinds = [], frame.schema
         for entry in self._inputs:
-            kind = frame.schema.get(entry["name"])
+            kind = kinds.get(entry["name"])
             if kind is None:
                 faults.append(f"column {entry['name']} is missing")
             elif (entry["type"] == "string") != (kind == pl.String) and kind != pl.Null:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,17 @@ class _Candidate:
     digest: str
     policy: PromoteParams
 
-    def key(self, champion: Version | None) -> str:
+    def key(self, champion: Version | None, book: Book) -> str:
         """Names the decision by everything that it depends on."""
-        parts = {
+        parts: dict[str, Any] = {
             "candidate": self.digest,
             "champion": [champion.number, champion.digest] if champion else None,
             "holdout": files.digest(self.root / HOLDOUT),
             "judged": files.digest(self.root / PREDICTIONS),
             "policy": asdict(self.policy),
         }
+        if champion is not None and self.policy.outlived(_since(book)):
+            parts["outlived"] = True  # An older decision asked for more, see refit.judging.gains.
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -103,7 +106,7 @@ def _recall(reader: Peek | Registry, book: Book, candidate: _Candidate) -> Decis
     champion = None if book.champion is None else reader.reigning(book.champion)
     if champion is not None and champion.digest == candidate.digest:
         return _already(champion, book, candidate.root)
-    key = candidate.key(champion)
+    key = candidate.key(champion, book)
     known = reader.find(candidate.digest)
     entry = book.recorded(_sha(known.text(key))) if known and known.text(key) else None
     if known is None or entry is None:
@@ -207,7 +210,7 @@ def _recorded(found: Mapping[str, Any], root: Path, *, cached: bool = True) -> D
 def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
     """Decide and record it on the version; a decision that a crash cut short there is found."""
     champion = None if book.champion is None else registry.reigning(book.champion)
-    key = candidate.key(champion)
+    key = candidate.key(champion, book)
     known = registry.find(candidate.digest)
     recorded = known.decision(key) if known else None
     if recorded is not None:
@@ -248,6 +251,12 @@ def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
     return decision
 
 
+def _since(book: Book) -> datetime | None:
+    """Since when the champion is champion, where somebody wrote it down."""
+    crowned = book.crowned
+    return None if crowned is None or crowned.kind == "adopt" else crowned.moment
+
+
 def _judge(
     registry: Registry, book: Book, candidate: _Candidate, champion: Version | None
 ) -> Judgement:
@@ -257,7 +266,7 @@ def _judge(
             number=champion.number,
             bundle=registry.download(champion),
             lineage=registry.lineage(champion),
-            since=None if book.crowned.kind == "adopt" else book.crowned.moment,
+            since=_since(book),
         )
     before = book.judged_on(files.digest(candidate.root / HOLDOUT))
     reuse = Reuse(decisions=len(before), candidates=len({entry.version for entry in before}))

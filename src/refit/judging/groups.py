@@ -77,8 +77,8 @@ def _gate(each: Slice, tested: several.Tested, i: int, said: str, alpha: float) 
         name=f"group {each.name}",
         group="group",
         result="fail" if proven else "pass",
-        said=f"{said}; a gap above the tolerance is {'' if proven else 'not '}proven"
-        f" (adjusted p {tested.p[i]:.3f})",
+        said=f"{said}; {'a' if proven else 'no proven'} gap above the tolerance"
+        f" (p {tested.p[i]:.3f})",
         measured=float(tested.mean[i]),
         lower=float(tested.lower[i]),
         upper=float(tested.upper[i]),

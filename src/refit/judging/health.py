@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5
 """Largest difference, relative above 1: float32's sums in another order."""
-SAMPLE = 256
+SAMPLE = 128
 """Rows, spread evenly over the holdout, that are asked in different ways."""
 ODD = 37
 """A batch size that divides nothing, so that the last batch is a small one."""

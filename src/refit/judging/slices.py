@@ -197,17 +197,17 @@ def _sums(slices: Sequence[Slice], blocks: np.ndarray, values: np.ndarray) -> np
 def _gate(kind: str, each: Slice, tested: Tested, i: int, *, alpha: float, note: str) -> Gate:
     worse, proven = float(tested.mean[i]), tested.p[i] < alpha
     verb = f"worse by {worse:.5f}" if worse > 0 else f"better by {-worse:.5f}"
+    proof = "a loss beyond the tolerance is proven" if proven else "no proven loss"
     return Gate(
         name=f"{kind} {each.name}",
         group="slice",
         result="fail" if proven else "pass",
-        said=f"{note}{verb}; a loss beyond the tolerance is {'' if proven else 'not '}proven"
-        f" (adjusted p {tested.p[i]:.3f})",
-        measured=worse,
-        lower=_finite(tested.lower[i]),
-        upper=_finite(tested.upper[i]),
-        limit=float(tested.limit[i]),
-        unit="loss more than the rival's",
+        said=f"{note}{verb}; {proof} (p {tested.p[i]:.3f})",
+        measured=-worse,
+        lower=_finite(-tested.upper[i]),
+        upper=_finite(-tested.lower[i]),
+        limit=-float(tested.limit[i]),
+        unit="loss less than the rival's",
         rows=each.rows,
         blocks=each.blocks,
     )
