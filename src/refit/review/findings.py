@@ -116,11 +116,7 @@ class Pair:
         return dense(self.rows["block"].to_numpy())
 
 
-def pair(
-    scored: pl.DataFrame,
-    signature: Mapping[str, Any],
-    labels: tuple[str, str],
-) -> Pair:
+def pair(scored: pl.DataFrame, signature: Mapping[str, Any], labels: tuple[str, str]) -> Pair:
     """The rows that a decision was made on, see refit.context."""
     own, rival = (context.predictions(scored, who) for who in (context.OWN, context.RIVAL))
     return Pair(
@@ -300,22 +296,32 @@ def _gain(
     return gain(lost[:, inside], both.blocks[inside], policy)
 
 
-def gain(lost: np.ndarray, blocks: np.ndarray, policy: Mapping[str, Any]) -> Estimate:
-    """How much smaller the own loss is, (2, N), by the comparison that decides.
+def gain(
+    lost: np.ndarray, blocks: np.ndarray, policy: Mapping[str, Any], noise: float = 0.0
+) -> Estimate:
+    """How much smaller the own loss is, by the comparison that decides.
 
-    Fewer blocks than it needs have no interval.
+    Args:
+        lost: (2, N) losses of the version and of its rival.
+        blocks: (N,) block numbers.
+        policy: of the comparison.
+        noise: standard deviation of the difference over other seeds.
+
+    Returns:
+        Without bounds where there are too few blocks for any.
     """
-    numbered = dense(blocks)
-    if int(numbered.max()) + 1 < compare.FEWEST_BLOCKS:
-        return Estimate(value=float(np.mean(lost[1] - lost[0])))
     found = compare.paired(
         lost[0],
         lost[1],
-        numbered,
+        dense(blocks),
         resamples=int(policy["resamples"]),
         confidence=float(policy["confidence"]),
         seed=int(policy["seed"]),
+        neighbours=int(policy["neighbours"]),
+        noise=noise,
     )
+    if found.blocks < compare.FEWEST_BLOCKS:
+        return Estimate(value=found.difference)
     return Estimate(value=found.difference, lower=found.lower, upper=found.upper)
 
 

@@ -1,5 +1,6 @@
 """Everything that a reviewer needs, as one value: page, text and card only put it into form."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,15 @@ from refit.review.kept import Kept
 
 Kind = Literal["decision", "comparison", "version"]
 LABELS = {"linear": "linear baseline", "boosted": "boosted trees"}
-COMPARED = ("metric", "minimum_effect", "confidence", "resamples", "seed")
+USUAL = {
+    "minimum_effect": 0.0,
+    "confidence": 0.95,
+    "resamples": 2000,
+    "seed": 0,
+    "neighbours": 1,
+    "seed_deviation": 0.0,
+}
+"""How versions are compared where no decision says it."""
 MEASURED = frozenset(
     {"difference", "lower", "upper", "rows", "blocks", "minimum_detectable", "rival", "gates"},
 )
@@ -235,12 +244,9 @@ def _rival(registry: Registry, book: Book, own: Kept) -> tuple[Kept | None, tupl
 
 def _policy(own: Kept) -> dict[str, Any]:
     """How the version was compared, or would be where no decision says it."""
-    task = (own.signature or {}).get("task", "binary")
-    usual = dict(
-        zip(COMPARED, (metrics.PRIMARY[task], 0.0, 0.95, 2000, 0), strict=True),
-    )
+    usual = {"metric": metrics.PRIMARY[(own.signature or {}).get("task", "binary")], **USUAL}
     evidence = own.decision["evidence"] if own.decision else {}
-    return usual | {name: evidence[name] for name in COMPARED if name in evidence}
+    return {name: evidence.get(name, value) for name, value in usual.items()}
 
 
 def _recorded_gain(evidence: Mapping[str, Any]) -> Gain | None:
@@ -264,10 +270,11 @@ def _recorded_gain(evidence: Mapping[str, Any]) -> Gain | None:
 
 def _measured_gain(both: Pair, policy: Mapping[str, Any], rival: str) -> Gain:
     losses = findings.row_losses(both, policy["metric"])
+    noise = float(policy["seed_deviation"]) * math.sqrt(2)  # both might have had another seed
     return Gain(
         metric=policy["metric"],
         rival=rival,
-        estimate=findings.gain(losses, both.blocks, policy),
+        estimate=findings.gain(losses, both.blocks, policy, noise),
         minimum_effect=None,
         minimum_detectable=None,
         rows=both.rows.height,
