@@ -21,6 +21,7 @@ from refit.review.kept import Kept
 
 Kind = Literal["decision", "comparison", "version"]
 LABELS = {"linear": "linear baseline", "boosted": "boosted trees"}
+ORDER = ("fail", "not enough evidence", "pass")
 USUAL = {
     "minimum_effect": 0.0,
     "confidence": 0.95,
@@ -386,7 +387,7 @@ def _compared(both: Pair | None) -> str:
 
 
 def _groups(evidence: Mapping[str, Any]) -> tuple[tuple[str, tuple[Gate, ...]], ...]:
-    """The gates by group, in the order in which they were judged."""
+    """The gates by group, and within it those first that do not pass."""
     found: dict[str, list[Gate]] = {}
     for told in evidence.get("gates", ()):
         found.setdefault(str(told["group"]), []).append(
@@ -406,7 +407,11 @@ def _groups(evidence: Mapping[str, Any]) -> tuple[tuple[str, tuple[Gate, ...]], 
                 binding=told.get("binding", True),
             ),
         )
-    return tuple((group, tuple(gates)) for group, gates in found.items())
+    return tuple((group, tuple(sorted(each, key=_severity))) for group, each in found.items())
+
+
+def _severity(gate: Gate) -> int:
+    return ORDER.index(gate.result) if gate.result in ORDER else len(ORDER)
 
 
 def _told(evidence: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -110,7 +110,7 @@ def _gate_scale(gate: Gate) -> Scale | None:
     return drawing.scale([gate.estimate], (gate.limit,))
 
 
-def _gate_places(gate: Gate) -> int:
+def _gate_places(gate: Gate) -> int | None:
     return wording.places_of([gate.estimate], (gate.limit,))
 
 
@@ -126,10 +126,10 @@ def _distinct(row: MetricRow) -> tuple[tuple[str, Estimate], ...]:
     return (("of the rows", row.models[0][1]),)
 
 
-def _metric_places(row: MetricRow) -> int:
+def _metric_places(row: MetricRow) -> int | None:
     return wording.places_of([found for _, found in row.models])
 
 
-def _slice_places(rows: tuple[SliceRow, ...]) -> int:
+def _slice_places(rows: tuple[SliceRow, ...]) -> int | None:
     found: list[Estimate] = [row.metric for row in rows]
     return wording.places_of(found)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from refit.review.changes import Changes, Difference
 from refit.review.findings import title
-from refit.review.gather import Review
+from refit.review.gather import Gate, Review
 from refit.review.wording import MARKS, bracket, group, interval, number, percent, places_of
 from refit.review.wording import seconds as in_seconds
 
@@ -60,20 +60,25 @@ def _grid(*columns: str, right: frozenset[str] = frozenset()) -> Table:
 
 
 def _gates(review: Review) -> Table:
-    table = _grid("", "Gate", "Measured", "Limit", "Rows", right=frozenset({"Limit", "Rows"}))
+    table = Table.grid(padding=(0, 1, 0, 0))
     for name, gates in review.groups:
-        table.add_row("", Text(group(name), style="bold"))
+        table.add_row("", Text(group(name), style="underline"))
         for gate in gates:
-            places = places_of([gate.estimate], (gate.limit,))
-            mark = f"{MARKS.get(gate.result, '·')} {gate.result}"
-            table.add_row(
-                Text(mark, style=COLOURS.get(gate.result, "")),
-                Text(gate.name if gate.binding else f"({gate.name})"),
-                Text(f"{gate.said} {bracket(gate.estimate, places)}".strip()),
-                "" if gate.limit is None else number(gate.limit, places),
-                "" if gate.rows is None else f"{gate.rows:,}",
-            )
+            colour = COLOURS.get(gate.result, "")
+            table.add_row(Text(MARKS.get(gate.result, "·"), style=colour), _gate(gate, colour))
     return table
+
+
+def _gate(gate: Gate, colour: str) -> Text:
+    """One gate as a line: `improvement, pass: ... [0.0003, 0.0026], limit 0.001, 53,991 rows`."""
+    places = places_of([gate.estimate], (gate.limit,))
+    told = [f"{gate.said} {bracket(gate.estimate, places)}".strip()]
+    if gate.limit is not None:
+        told.append(f"limit {number(gate.limit, places)}")
+    if gate.rows is not None:
+        told.append(f"{gate.rows:,} rows")
+    name = gate.name if gate.binding else f"{gate.name} (for information)"
+    return Text.assemble((name, "bold"), ", ", (gate.result, colour), f": {', '.join(told)}")
 
 
 def _metrics(review: Review) -> Table:

@@ -1,6 +1,6 @@
 """Figures and names as people read them; the same in page, text and card."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from refit.review.drawing import decimals
 from refit.review.findings import Estimate
@@ -11,7 +11,7 @@ MARKS = {"pass": "✓", "fail": "✗", "not enough evidence": "?"}
 """A sign for each result, so that nothing is told by colour alone."""
 OUTCOME_MARKS = {"promote": "✓", "reject": "✗", "not proven": "?"}
 GROUPS = {
-    "improvement": "Better than the champion",
+    "improvement": "Improvement",
     "baseline": "Better than a simple model",
     "calibration": "Calibration",
     "slice": "No slice is worse off",
@@ -22,24 +22,32 @@ GROUPS = {
 }
 """Headings of the gates' groups; any other is called by its own name."""
 NOTHING = "n/a"
+TINY = 1e-4
+"""Below it, figures are told by significant digits."""
 
 
-def number(value: float | None, places: int, *, signed: bool = False) -> str:
-    """A figure with so many decimals, thousands parted, a true minus sign."""
+def number(value: float | None, places: int | None, *, signed: bool = False) -> str:
+    """A figure with a true minus sign and thousands parted.
+
+    Args:
+        value: None where it is not defined.
+        places: decimals; None for three significant digits.
+        signed: with a plus sign too.
+    """
     if value is None:
         return NOTHING
-    shown = f"{value:+,.{places}f}" if signed else f"{value:,.{places}f}"
-    return shown.replace("-", MINUS)
+    kind = ".3g" if places is None else f",.{places}f"
+    return f"{value:{'+' if signed else ''}{kind}}".replace("-", MINUS)
 
 
-def interval(found: Estimate, places: int, *, signed: bool = False) -> str:
+def interval(found: Estimate, places: int | None, *, signed: bool = False) -> str:
     """`0.4705 [0.4407, 0.4962]`; without bounds only the figure."""
     value = number(found.value, places, signed=signed)
     bounds = bracket(found, places, signed=signed)
     return f"{value} {bounds}" if bounds else value
 
 
-def bracket(found: Estimate, places: int, *, signed: bool = False) -> str:
+def bracket(found: Estimate, places: int | None, *, signed: bool = False) -> str:
     """`[0.4407, 0.4962]`, empty where there are no bounds."""
     if found.lower is None or found.upper is None:
         return ""
@@ -47,14 +55,20 @@ def bracket(found: Estimate, places: int, *, signed: bool = False) -> str:
     return f"[{low}, {high}]"
 
 
-def places_of(estimates: Iterable[Estimate], more: Iterable[float | None] = ()) -> int:
-    """Decimals that fit all of them."""
-    return max(4 if _small(estimates) else 0, decimals([*(e.value for e in estimates), *more]))
+def places_of(estimates: Collection[Estimate], more: Iterable[float | None] = ()) -> int | None:
+    """Decimals that fit all of them; None where they are too small for any fixed number.
 
-
-def _small(estimates: Iterable[Estimate]) -> bool:
-    """Whether all figures are shares, probabilities or losses of that size."""
-    return all(e.value is None or abs(e.value) < 1 for e in estimates)
+    Whole numbers have none; shares and losses at least four.
+    """
+    values = [e.value for e in estimates if e.value is not None]
+    values += [value for value in more if value is not None]
+    bounds = [end for e in estimates for end in (e.lower, e.upper) if end is not None]
+    largest = max(map(abs, [*values, *bounds]), default=0.0)
+    if all(value == int(value) for value in [*values, *bounds]):
+        return 0
+    if largest < TINY:
+        return None
+    return max(4 if largest < 1 else 0, decimals(values))
 
 
 def percent(share: float) -> str:
