@@ -60,6 +60,8 @@ def judged(
         gate.said.replace("|", "/") in verdict.markdown(said, evidence, measured)
         for gate in found.gates
     )
+    earlier = {name: value for name, value in evidence.items() if name != "gates"}
+    assert verdict.markdown(said, earlier, measured).startswith(f"**{said}**")
     return found
 
 

@@ -8,6 +8,8 @@ from refit.judging.gate import Outcome
 WAITING = "not enough evidence"
 MOST_NAMED = 3
 """Gates that the sentence names; the table has them all."""
+WRITTEN = {"gates", "seed_deviation"}
+"""What an earlier release's evidence lacks; of such a decision the sentence is told."""
 
 
 def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str:
@@ -72,6 +74,8 @@ def markdown(said: str, evidence: Mapping[str, Any], measured: Mapping[str, Any]
         evidence: as above.
         measured: metrics.json of the evaluation.
     """
+    if not evidence.keys() >= WRITTEN:
+        return "\n".join([f"**{said}**", "", *_models(measured)]) + "\n"
     detectable = evidence["minimum_detectable"]
     method = (
         f"Rival: {evidence['rival']}. Paired differences of {evidence['metric']} (lower is"
