@@ -108,6 +108,8 @@ def promote() -> None:
     console.print(escape(decision.sentence))
     if decision.cached:
         console.print("(decided before)", style="dim")
+    if decision.waits:
+        console.print(escape(decision.ask()), style="yellow")
 
 
 @app.command()
@@ -326,6 +328,8 @@ def _printer(*, quiet: bool) -> Callable[[str, Any], None]:
             f"[{colour}]{what.outcome:9}[/] [bold]{step:10}[/] {what.seconds:6.1f} s  "
             f"{escape(reason)}"
         )
+        if what.ask:
+            console.print(escape(what.ask), style="yellow")
 
     return watch
 

@@ -54,8 +54,10 @@ class Entry:
     """The champion that the decision found."""
     after: int | None
     """The champion from then on."""
+    key: str = ""
+    """What the decision depends on (see refit.promote); empty where the policy did not decide."""
     evidence: str = ""
-    """SHA-256 of the decision that stands on the version; empty where the policy did not decide."""
+    """SHA-256 of the decision that stands on the version; empty as above."""
     policy: str = ""
     """SHA-256 of the policy; empty as above."""
     holdout: str = ""
@@ -74,8 +76,13 @@ class Entry:
         return datetime.fromisoformat(self.at)
 
     def text(self) -> str:
-        """As it is stored: JSON, one way for one content."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """As it is stored: JSON, one way for one content.
+
+        What is empty by default is left out, so that entries stay whole when a field is added.
+        """
+        empty = {entry.name for entry in fields(self) if getattr(self, entry.name) == entry.default}
+        kept = {name: value for name, value in asdict(self).items() if name not in empty}
+        return json.dumps(kept, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +145,9 @@ class Book:
                 found = (number, entry)
         return found
 
-    def recorded(self, evidence: str) -> Entry | None:
-        """The entry of a recorded decision, by the decision's digest."""
-        return next((e for _, e in self.entries if e.evidence == evidence), None)
+    def decided(self, key: str) -> Entry | None:
+        """The entry of a decision, by what the decision depends on."""
+        return next((entry for _, entry in self.entries if key and entry.key == key), None)
 
     def champions(self) -> list[int]:
         """The versions that have been champion, in order; one that came back stands again."""
@@ -200,6 +207,7 @@ class Book:
         why: str,
         version: int | None,
         after: int | None,
+        key: str = "",
         evidence: str = "",
         policy: str = "",
         holdout: str = "",
@@ -216,6 +224,7 @@ class Book:
             version=version,
             before=self.champion,
             after=after,
+            key=key,
             evidence=evidence,
             policy=policy,
             holdout=holdout,
@@ -240,11 +249,9 @@ class Store(Texts, Protocol):
 def parse(text: str) -> Entry | None:
     """The entry of a stored text; None when it is none."""
     try:
-        found = json.loads(text)
-        if found.keys() != {entry.name for entry in fields(Entry)} or found["kind"] not in KINDS:
-            return None
-        entry = Entry(**found)
-        return entry if entry.moment.tzinfo and entry.text() == text else None
+        entry = Entry(**json.loads(text))
+        known = entry.kind in KINDS and entry.moment.tzinfo is not None
+        return entry if known and entry.text() == text else None
     except (ValueError, AttributeError, TypeError):
         return None
 

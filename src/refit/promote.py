@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ from refit.judging.policy import read as read_policy
 from refit.judging.scored import BUNDLE, EVALUATION, HOLDOUT, PREDICTIONS, Champion
 from refit.ledger import Book, Entry, Judged
 from refit.peek import Peek, UnknownError
-from refit.registry import Registry, Version
+from refit.registry import Registry, Version, decision_tag
 
-NOT_KEPT = {"cached", "report"}
+NOT_KEPT = {"cached", "report", "waits"}
 """What a recorded decision leaves out: it is made anew when the decision is read."""
 
 
@@ -46,6 +46,15 @@ class Decision:
     report: str
     key: str
     evidence: Mapping[str, Any]
+    waits: bool = False
+    """Whether the version waits for a person's answer."""
+
+    def ask(self) -> str:
+        """How the person who is awaited answers; '' when nobody is."""
+        if not self.waits:
+            return ""
+        answers = f"`refit approve {self.version}` or `refit reject {self.version} --why ...`"
+        return f"Version {self.version} waits for a person: {answers}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +94,16 @@ def decide(root: Path) -> Decision:
         peek = Peek(root, candidate.name)
         book = standing.settled(peek)
         found = book and _recall(peek, book, candidate)
-        if found:
-            return found
+        if book and found:
+            return replace(found, waits=book.waiting == found.version)
     registry = Registry(root, candidate.name)
     with registry.locked():
         for _ in range(ledger.ATTEMPTS):
             book = standing.settle(registry)
             decided = _recall(registry, book, candidate) or _decide(registry, book, candidate)
             if decided.cached or _entered(registry, candidate, decided):
-                return decided
+                waiting = registry.book().waiting
+                return replace(decided, waits=waiting == decided.version)
     raise RegistryError(
         "the champion changed each time while this decision was made",
         where=f"registered model {candidate.name}",
@@ -107,9 +117,8 @@ def _recall(reader: Peek | Registry, book: Book, candidate: _Candidate) -> Decis
     if champion is not None and champion.digest == candidate.digest:
         return _already(champion, book, candidate.root)
     key = candidate.key(champion, book)
-    known = reader.find(candidate.digest)
-    entry = book.recorded(_sha(known.text(key))) if known and known.text(key) else None
-    if known is None or entry is None:
+    known, entry = reader.find(candidate.digest), book.decided(key)
+    if known is None or entry is None or _sha(known.text(key)) != entry.evidence:
         return None
     recorded = known.decision(key) or {}
     return _recorded(recorded | {"sentence": _now(recorded, known.number, book)}, candidate.root)
@@ -126,37 +135,44 @@ def _now(recorded: Mapping[str, Any], version: int, book: Book) -> str:
 
 
 def _entered(registry: Registry, candidate: _Candidate, decision: Decision) -> bool:
-    """Enter the decision in the ledger; False when the champion is no longer what it found."""
-    text = registry.version(decision.version).text(decision.key)
+    """Record the decision and enter it in the ledger; False when the champion has changed since."""
+    kept = {name: value for name, value in asdict(decision).items() if name not in NOT_KEPT}
+    text = json.dumps(kept, sort_keys=True)
+    version = registry.version(decision.version)
+    registry.record(version, decision.key, text)
 
     def make(book: Book) -> Entry | None:
-        if book.champion != decision.champion_before or book.recorded(_sha(text)):
+        if book.champion != decision.champion_before or book.decided(decision.key):
             return None
+        kind = _kind(decision.outcome, candidate.policy)
         return book.entry(
-            _kind(decision.outcome, candidate.policy),
+            kind,
             who=git.user(candidate.root),
-            why=decision.sentence,
+            why=decision.sentence + _replaces(kind, book),
             version=decision.version,
-            after=_after(decision, candidate.policy),
+            after=decision.version if kind == "promote" else book.champion,
+            key=decision.key,
             evidence=_sha(text),
             policy=_sha(json.dumps(asdict(candidate.policy), sort_keys=True)),
             holdout=files.digest(candidate.root / HOLDOUT),
         )
 
-    if standing.enter(registry, make).recorded(_sha(text)) is not None:
-        return True
-    registry.forget(decision.version, decision.key)
-    return False
+    entry = standing.enter(registry, make).decided(decision.key)
+    if entry is None:
+        registry.untag(version.number, decision_tag(decision.key))
+    elif entry.evidence == _sha(version.text(decision.key)):
+        registry.record(version, decision.key, version.text(decision.key))  # it was there first
+    return entry is not None
+
+
+def _replaces(kind: Judged, book: Book) -> str:
+    if kind != "wait" or book.waiting is None:
+        return ""
+    return f" It takes the place of version {book.waiting}, which waited."
 
 
 def _kind(outcome: Outcome, policy: PromoteParams) -> Judged:
     return "wait" if outcome == "promote" and policy.approval == "person" else outcome
-
-
-def _after(decision: Decision, policy: PromoteParams) -> int | None:
-    """The champion from then on."""
-    crowned = _kind(decision.outcome, policy) == "promote"
-    return decision.version if crowned else decision.champion_before
 
 
 def _sha(text: str) -> str:
@@ -183,7 +199,7 @@ def _candidate(root: Path) -> _Candidate:
 def _already(champion: Version, book: Book, root: Path) -> Decision:
     """The decision that crowned the champion, asked about again."""
     sentence = f"Version {champion.number} is the champion, and nothing newer challenges it."
-    passed = [found for found in champion.decisions() if found["outcome"] == "promote"]
+    passed = [found for found in champion.decisions() if found.get("outcome") == "promote"]
     if passed:
         return _recorded(passed[-1] | {"sentence": sentence}, root)
     crowned = book.crowned
@@ -208,13 +224,9 @@ def _recorded(found: Mapping[str, Any], root: Path, *, cached: bool = True) -> D
 
 
 def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
-    """Decide and record it on the version; a decision that a crash cut short there is found."""
+    """Judge the candidate and register it; what a crash cut short is done again, the same."""
     champion = None if book.champion is None else registry.reigning(book.champion)
     key = candidate.key(champion, book)
-    known = registry.find(candidate.digest)
-    recorded = known.decision(key) if known else None
-    if recorded is not None:
-        return _recorded(recorded, candidate.root, cached=False)
     lineage = origin.describe(candidate.root, candidate.name, candidate.digest)
     judgement = _judge(registry, book, candidate, champion)
     version = registry.register(
@@ -246,8 +258,6 @@ def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
             report=decision.report,
             inputs=_inputs(candidate.root),
         )
-    kept = {name: value for name, value in asdict(decision).items() if name not in NOT_KEPT}
-    registry.record(version, key, kept)
     return decision
 
 

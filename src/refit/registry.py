@@ -58,16 +58,30 @@ class Version:
 
     def decision(self, key: str) -> dict[str, Any] | None:
         """The decision recorded under the key."""
-        text = self.text(key)
-        return json.loads(text) if text else None
+        return _parsed(self.text(key))
 
     def decisions(self) -> list[dict[str, Any]]:
         """Every decision recorded on the version."""
-        return [json.loads(v) for tag, v in sorted(self.tags.items()) if tag.startswith(DECISION)]
+        texts = (text for tag, text in sorted(self.tags.items()) if tag.startswith(DECISION))
+        return [found for text in texts if (found := _parsed(text)) is not None]
 
     def text(self, key: str) -> str:
         """The decision recorded under the key, as it was written; '' when there is none."""
-        return self.tags.get(DECISION + key[:16], "")
+        return self.tags.get(decision_tag(key), "")
+
+
+def decision_tag(key: str) -> str:
+    """The tag of a decision."""
+    return DECISION + key[:16]
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """A recorded decision; None where none was, or somebody wrote something else there."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "outcome" in found else None
 
 
 class Registry:
@@ -323,19 +337,10 @@ class Registry:
             client.log_inputs(version.run, listed)
             client.update_model_version(self.name, str(version.number), report)
 
-    def record(self, version: Version, key: str, decision: Mapping[str, Any]) -> str:
-        """Write a decision onto the version, under its key; returns the text that stands there."""
-        standing = self.version(version.number).text(key)
-        if standing:
-            return standing
-        text = json.dumps(decision, sort_keys=True)
-        self._tag(version, "refit.outcome", str(decision["outcome"]))
-        self._tag(version, DECISION + key[:16], text)  # last: with it the record is whole
-        return text
-
-    def forget(self, number: int, key: str) -> None:
-        """Take a recorded decision off the version: another champion came before it counted."""
-        self.untag(number, DECISION + key[:16])
+    def record(self, version: Version, key: str, text: str) -> None:
+        """Write a decision, as JSON, onto the version, under its key."""
+        self._tag(version, "refit.outcome", str(json.loads(text)["outcome"]))
+        self._tag(version, decision_tag(key), text)
 
     def untag(self, number: int, tag: str) -> None:
         """Take a tag off the version."""

@@ -18,6 +18,8 @@ class Status:
     """The state of a project at one moment."""
 
     champion: Version | None
+    waiting: int | None
+    """The version that waits for a person's answer."""
     registry_fault: str
     """Why the registry could not be asked; '' when it could."""
     changes: dict[str, tuple[str, ...]]
@@ -30,6 +32,7 @@ class Status:
         """The state as a person reads it."""
         return [
             self._champion(),
+            *self._waits(),
             *self._data(),
             *self._stale(),
             *self._alarm(),
@@ -46,6 +49,12 @@ class Status:
             f"champion   version {self.champion.number}, registered {day:%Y-%m-%d %H:%M} UTC,"
             f" bundle {self.champion.digest[:12]}"
         )
+
+    def _waits(self) -> list[str]:
+        if self.waiting is None:
+            return []
+        answers = f"`refit approve {self.waiting}` or `refit reject {self.waiting} --why ...`"
+        return [f"waits      version {self.waiting}: {answers}"]
 
     def _data(self) -> list[str]:
         return [
@@ -74,15 +83,18 @@ class Status:
 
 def status(root: Path) -> Status:
     """Ask DVC, the registry and the process table."""
-    champion, fault = None, ""
+    champion, waiting, fault = None, None, ""
     try:
-        champion = Registry(root, params.dataset_name(root / "params.yaml")).champion()
+        registry = Registry(root, params.dataset_name(root / "params.yaml"))
+        waiting = registry.book().waiting
+        champion = registry.champion()
     except RegistryError as error:
         fault = str(error)
     with open_pipeline(root, wait=2) as pipeline:
         changes, several = pipeline.changes(), pipeline.several()
     return Status(
         champion=champion,
+        waiting=waiting,
         registry_fault=fault,
         changes=changes,
         several=several,

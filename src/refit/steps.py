@@ -27,6 +27,10 @@ class StepResult:
     seconds: float
     report: str = ""
     """Markdown, of the step that decides."""
+    waiting: int | None = None
+    """The version that waits for a person's answer, after the step that decides."""
+    ask: str = ""
+    """How to answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +134,8 @@ def _decide(root: Path) -> StepResult:
         reason=decision.sentence,
         seconds=time.monotonic() - started,
         report=f"{decision.report}\n{where}" if where else decision.report,
+        waiting=decision.version if decision.waits else None,
+        ask=decision.ask(),
     )
 
 

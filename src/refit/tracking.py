@@ -30,6 +30,8 @@ BATCH = 200
 """Metrics sent at once (MLflow takes at most 1,000)."""
 SECONDS = 2.0
 """Metrics wait no longer than this."""
+OLDER = "out-of-date database schema"
+"""What MLflow says of one."""
 SQLITE = "sqlite:///"
 FIRST_USE = 60.0
 """Seconds to wait while another process makes a new database (it takes three)."""
@@ -51,14 +53,26 @@ def connect(root: Path) -> "MlflowClient":
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except Exception as error:  # SQLAlchemy, Alembic and database drivers add their own
-        raise RegistryError(
-            "MLflow cannot be reached",
-            where=re.sub(r"//[^/@]*@", "//***@", uri),  # a password stays out of logs
-            got=short(error),
-            do="start the server, or correct MLFLOW_TRACKING_URI; unset, the project's own"
-            " database .refit/mlflow.db serves",
-        ) from error
+        raise _unreached(uri, error) from error
     return client
+
+
+def _unreached(uri: str, error: Exception) -> RegistryError:
+    shown = re.sub(r"//[^/@]*@", "//***@", uri)  # a password stays out of logs
+    if OLDER in str(error):
+        return RegistryError(
+            "MLflow cannot be reached: its database is of an older MLflow",
+            where=shown,
+            got=short(error),
+            do=f"make a copy of the database, then run `.venv/bin/mlflow db upgrade {shown}`",
+        )
+    return RegistryError(
+        "MLflow cannot be reached",
+        where=shown,
+        got=short(error),
+        do="start the server, or correct MLFLOW_TRACKING_URI; unset, the project's own"
+        " database .refit/mlflow.db serves",
+    )
 
 
 def experiment(client: "MlflowClient", root: Path, name: str) -> str:

@@ -16,6 +16,7 @@ app = typer.Typer()
 Number = Annotated[int, typer.Argument(help="The version's number.", min=1)]
 Why = Annotated[str, typer.Option(help="The reason, kept in the ledger for good.")]
 NONE = "none"
+MOMENTS = [f"%Y-%m-%d{time}" for time in ("", "T%H:%M", "T%H:%M:%S", "T%H:%M%z", "T%H:%M:%S%z")]
 
 
 @app.command()
@@ -31,7 +32,8 @@ def history(
     at: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
+            metavar="MOMENT",
+            formats=MOMENTS,
             help="Only say which version was champion at that moment (UTC unless it says"
             " otherwise), such as `2013-11-15T12:00`.",
         ),

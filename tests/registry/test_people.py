@@ -1,0 +1,294 @@
+"""What people decide, and the days on which somebody has laid hands on the registry."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from refit import bundle, people, promote, tracking
+from refit.core import files
+from refit.core.errors import RegistryError
+from refit.identity import identity
+from refit.judging import judge
+from refit.ledger import MARK
+from refit.registry import SAMPLE, Registry
+
+pytestmark = pytest.mark.slow
+MODEL = Path("data/bundle/model.onnx")
+
+
+@pytest.fixture
+def project(projects: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A copy of a project, its registry empty, in which every candidate passes."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    source = projects("pumps")
+    shutil.copytree(source.root, tmp_path / "copy", symlinks=True)
+    shutil.rmtree(tmp_path / "copy/.refit", ignore_errors=True)
+    real = judge.judge
+    monkeypatch.setattr(judge, "judge", lambda *a: replace(real(*a), outcome="promote"))
+    return replace(source, root=tmp_path / "copy")
+
+
+def candidate(root: Path, number: int) -> promote.Decision:
+    """Decide about another model: the pipeline's own, its last bias moved a little further."""
+    move_bias(root / MODEL, number)
+    return promote.decide(root)
+
+
+def move_bias(path: Path, steps: int) -> None:
+    """Add 0.01 to the model's last bias so many times."""
+    model = onnx.load(path)
+    floats = [each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT]
+    last = [each for each in floats if list(each.dims) == [1]][-1]
+    moved = onnx.numpy_helper.to_array(last) + np.float32(0.01 * steps)
+    last.CopyFrom(onnx.numpy_helper.from_array(moved, last.name))
+    onnx.save(model, path)
+
+
+def ask_a_person(project: Any) -> None:
+    project.change("promote", approval="person")
+
+
+def kinds(root: Path) -> list[tuple[str, int | None, int | None]]:
+    return [(e.kind, e.version, e.after) for _, e in people.history(root).entries]
+
+
+def stored(root: Path, number: int, name: str) -> Path:
+    """A file of a version's bundle in the artifact store."""
+    digest = Registry(root, "pumps").version(number).digest
+    (path,) = (root / ".refit/mlartifacts").rglob(f"bundle-{digest[:12]}/{name}")
+    return path
+
+
+def predictions(root: Path) -> bytes:
+    """The champion's, of the whole holdout, as bytes."""
+    registry = Registry(root, "pumps")
+    champion = registry.champion()
+    assert champion is not None
+    rows = files.read_parquet(root / "data/prepared/holdout.parquet")
+    return bundle.load(registry.download(champion)).predict(rows).tobytes()
+
+
+def test_a_rollback_restores_the_same_predictions(project: Any) -> None:
+    """The champion before is back, byte for byte, and stays although the newer one had passed."""
+    root = project.root
+    promote.decide(root)
+    first = predictions(root)
+    candidate(root, 1)
+    assert predictions(root) != first
+    move = people.rollback(root, None, why="too many alarms", who="ann")
+    assert (
+        move.checked
+        == "digest verified, loads, predicts its example rows as when it was registered"
+    )
+    assert predictions(root) == first
+    assert Registry(root, "pumps").aliased("champion") == 1
+    again = promote.decide(root)
+    assert again.cached
+    assert again.sentence.endswith("rollback of version 1 by ann: too many alarms")
+    assert kinds(root) == [("promote", 1, 1), ("promote", 2, 2), ("rollback", 1, 1)]
+    with pytest.raises(RegistryError, match="no champion to go back to"):
+        people.rollback(root, None, why="again")
+    with pytest.raises(RegistryError, match="version 7 was no champion"):
+        people.rollback(root, 7, why="again")
+    people.rollback(root, 0, why="begin anew")
+    assert Registry(root, "pumps").champion() is None
+    assert Registry(root, "pumps").aliased("champion") is None
+
+
+def test_which_version_was_live_is_known_afterwards(project: Any) -> None:
+    """The ledger says it for every moment, also through the command."""
+    before = datetime.now(UTC)
+    promote.decide(project.root)
+    assert people.live(project.root, before - timedelta(days=1)) is None
+    assert people.live(project.root, datetime.now(UTC)) == 1
+    told = project.call("refit", "history", "--at", "2100-01-01T12:00").stdout
+    assert told == "version 1\n"
+    assert "no version" in project.call("refit", "history", "--at", "2013-11-15T12:00+0100").stdout
+
+
+def test_a_person_is_asked_and_answers(project: Any) -> None:
+    """With `approval: person` what passes waits, and the first answer to it stands."""
+    root = project.root
+    ask_a_person(project)
+    waits = promote.decide(root)
+    assert waits.sentence.startswith("Version 1 has earned promotion and waits for a person")
+    assert waits.ask().endswith("`refit approve 1` or `refit reject 1 --why ...`")
+    registry = Registry(root, "pumps")
+    assert (registry.aliased("champion"), registry.aliased("challenger")) == (None, 1)
+    assert promote.decide(root).waits
+    shown = project.call("refit", "approve", "1", "--why", "looks right").stdout
+    assert shown.startswith("Version 1 is champion now.\n(digest verified")
+    assert (registry.aliased("champion"), registry.aliased("challenger")) == (1, None)
+    said = r"version 1 does not wait.*entry 2 of the ledger: approve by .*none waits"
+    with pytest.raises(RegistryError, match=said):
+        people.decline(root, 1, why="too late")
+    assert not promote.decide(root).waits
+    assert [entry[0] for entry in kinds(root)] == ["wait", "approve"]
+
+
+def test_a_newer_candidate_takes_the_place_of_one_that_waits(project: Any) -> None:
+    """Only the newest is asked about; who answers for the older is told."""
+    root = project.root
+    promote.decide(root)
+    ask_a_person(project)
+    candidate(root, 1)
+    candidate(root, 2)
+    assert kinds(root)[1:] == [("wait", 2, 1), ("wait", 3, 1)]
+    entry = people.history(root).entries[-1][1]
+    assert entry.why.endswith("It takes the place of version 2, which waited.")
+    with pytest.raises(
+        RegistryError, match=r"version 2 does not wait.*entry 3.*Expected version 3"
+    ):
+        people.approve(root, 2, why="")
+    people.decline(root, 3, why="wait for spring", who="ann")
+    assert Registry(root, "pumps").aliased("challenger") is None
+    found = promote.decide(root)
+    assert not found.waits
+    assert found.sentence.endswith("decline of version 3 by ann: wait for spring")
+
+
+def damage(root: Path, what: str) -> None:
+    """Change what the artifact store holds of version 1."""
+    if what == "model":
+        stored(root, 1, "model.onnx").write_bytes(b"not a model")
+    elif what == "gone":
+        shutil.rmtree(stored(root, 1, "model.onnx").parent)
+    elif what == "examples":
+        path = stored(root, 1, SAMPLE)
+        files.write_parquet(files.read_parquet(path).head(3), path)
+    else:  # a model that was swapped together with its digest
+        path = stored(root, 1, "model.onnx")
+        move_bias(path, 5)
+        digest = identity(path.parent)
+        tracking.connect(root).set_model_version_tag("pumps", "1", "refit.digest", digest)
+        path.parent.rename(path.parent.with_name(f"bundle-{digest[:12]}"))
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("model", "not the one that was registered"),
+        ("gone", "the bundle cannot be downloaded|only a part"),
+        ("examples", "example rows are not those"),
+        ("swapped", "predictions differ from the stored ones"),
+    ],
+)
+def test_a_version_that_fails_its_check_never_becomes_champion(
+    project: Any, what: str, said: str
+) -> None:
+    """Each kind of damage is said, and champion, alias and ledger stay as they are."""
+    root = project.root
+    promote.decide(root)
+    candidate(root, 1)
+    damage(root, what)
+    before = kinds(root)
+    with pytest.raises(RegistryError, match=said):
+        people.rollback(root, 1, why="it was better")
+    assert kinds(root) == before
+    assert Registry(root, "pumps").aliased("champion") == 2
+
+
+def lay_hands_on(root: Path, what: str) -> None:
+    client = tracking.connect(root)
+    if what == "alias":
+        client.set_registered_model_alias("pumps", "champion", "1")
+    elif what == "no alias":
+        client.delete_registered_model_alias("pumps", "champion")
+    elif what == "alias nowhere":
+        with closing(sqlite3.connect(root / ".refit/mlflow.db")) as database, database:
+            database.execute("update registered_model_aliases set version = 99")
+    elif what == "evidence":
+        tags = client.get_model_version("pumps", "2").tags
+        client.set_model_version_tag("pumps", "2", next(t for t in tags if "decision" in t), "{}")
+    elif what == "last entry":
+        client.delete_model_version("pumps-ledger", "2")
+    elif what == "first entry":
+        client.delete_model_version("pumps-ledger", "1")
+    elif what == "changed entry":
+        text = client.get_model_version("pumps-ledger", "2").tags["refit.entry"]
+        client.set_model_version_tag("pumps-ledger", "2", "refit.entry", text.replace("2.", "3."))
+    elif what == "ledger":
+        client.delete_registered_model("pumps-ledger")
+    else:
+        client.delete_model_version("pumps", "2")
+
+
+DAMAGE = {
+    "alias": "the alias champion names version 1, the ledger version 2",
+    "no alias": "the alias champion names no version, the ledger version 2",
+    "alias nowhere": "the alias champion names version 99, the ledger version 2",
+    "evidence": "the evidence of entry 2 on version 2 was changed or is gone",
+    "last entry": "entry 2, about version 2, was changed or is gone",
+    "first entry": "entry 1 is gone",
+    "changed entry": "entry 2, about version 2, was changed or is gone",
+    "ledger": "entry 2, about version 2, was changed or is gone",
+    "version": "version 2 was champion or waits, but is gone from the registry",
+}
+BROKEN = {"last entry", "first entry", "changed entry", "ledger"}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_what_was_done_by_hand_is_found(project: Any, what: str) -> None:
+    """It is named with status 1; a broken ledger decides nothing until a person has mended it."""
+    root = project.root
+    promote.decide(root)
+    candidate(root, 1)
+    assert people.faults(root) == []
+    lay_hands_on(root, what)
+    assert any(fault.startswith(DAMAGE[what]) for fault in people.faults(root))
+    told = project.call("refit", "history", "--verify", check=False)
+    assert told.returncode == 1
+    assert f"wrong {DAMAGE[what]}" in told.stdout
+    if what in BROKEN:
+        with pytest.raises(RegistryError, match=r"ledger was changed by hand.*entry \d.*rollback"):
+            promote.decide(root)
+        with pytest.raises(RegistryError, match="ledger was changed by hand"):
+            people.approve(root, 2, why="")
+    if what == "version":
+        with pytest.raises(RegistryError, match=r"version 2, was deleted by hand.*rollback --to V"):
+            promote.decide(root)
+    if what in BROKEN or what == "version":
+        people.rollback(root, 1, why="from the backup's list", who="ann")
+        entry = people.history(root).entries[-1][1]
+        assert entry.kind == ("mend" if what in BROKEN else "rollback")
+    decided = candidate(root, 2)
+    assert decided.outcome == "promote"
+    kept = Registry(root, "pumps")
+    assert kept.aliased("champion") == kept.book().champion == decided.version
+    assert kept.book().broken(kept.marks()) == []
+    if what == "ledger":
+        assert any("refit.lost." in tag for tags in kept.marks().values() for tag in tags)
+        assert any(f"{MARK}1" in tags for tags in kept.marks().values())
+
+
+def test_a_registry_that_cannot_be_asked_is_said(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unreachable, or of an older MLflow: one paragraph with the way out, and nothing is lost."""
+    root = project.root
+    promote.decide(root)
+    with closing(sqlite3.connect(root / ".refit/mlflow.db")) as database, database:
+        (now,) = database.execute("select version_num from alembic_version").fetchone()
+        database.execute("update alembic_version set version_num = 'bd07f7e963c5'")
+    told = project.call("refit", "rollback", "--why", "it is old", check=False).stderr
+    assert "its database is of an older MLflow" in told
+    assert "mlflow db upgrade sqlite:///" in told
+    assert "Traceback" not in told
+    with closing(sqlite3.connect(root / ".refit/mlflow.db")) as database, database:
+        database.execute("update alembic_version set version_num = ?", (now,))
+    assert kinds(root) == [("promote", 1, 1)]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RegistryError, match="MLflow cannot be reached"):
+        promote.decide(root)
+    with pytest.raises(RegistryError, match="MLflow cannot be reached"):
+        people.rollback(root, 1, why="")
