@@ -1,7 +1,8 @@
 """The flow `retrain`: ingest, the stages of dvc.yaml and the promotion, as Prefect tasks.
 
 A task's final state says the truth: Cached (nothing had changed), Restored (DVC had the result),
-Completed (it ran). Prefect's own result cache is off: there is one cache, and it is DVC's.
+Completed (it ran). Prefect's own result cache is off: there is one cache, and it is DVC's. A run of
+a deployment is suspended where a person must answer (flows.approval).
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows import approval
 from flows.report import report
 from refit.core.errors import RefitError
 from refit.project import find_root
@@ -33,11 +35,18 @@ def retrain(until: str | None = None, force: bool = False) -> State:
         until: ingest up to this partition first; `next` brings one more, `latest` all there are.
         force: run every stage, changed or not.
     """
+    waiting = approval.asked()
+    if waiting is not None:
+        return approval.ask(waiting, "")
     results: list[StepResult] = []
     fault = _walk(results, until=until, force=force)
     create_markdown_artifact(report(results, fault), key="report", description="What this run did")
     if fault:
         return Failed(message=fault)
+    if approval.deployed():
+        approval.tell()
+        if results[-1].waiting is not None:
+            return approval.ask(results[-1].waiting, results[-1].reason)
     return Completed(name=_overall(results), message=results[-1].reason)
 
 

@@ -145,9 +145,10 @@ class Book:
                 found = (number, entry)
         return found
 
-    def decided(self, key: str) -> Entry | None:
-        """The entry of a decision, by what the decision depends on."""
-        return next((entry for _, entry in self.entries if key and entry.key == key), None)
+    def decided(self, key: str, version: int) -> Entry | None:
+        """The entry of a decision about a version, by what the decision depends on."""
+        found = (entry for _, entry in self.entries if (entry.key, entry.version) == (key, version))
+        return next(found, None)
 
     def champions(self) -> list[int]:
         """The versions that have been champion, in order; one that came back stands again."""

@@ -107,6 +107,14 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
     return Move(sentence=f"Version {target} is champion again.", checked=checked)
 
 
+def answered(root: Path, number: int) -> str:
+    """Why a version that waited does so no longer; '' while it waits."""
+    book = history(root)
+    if book.waiting == number:
+        return ""
+    return f"version {number} does not wait: {_ended(book, number)}"
+
+
 def check(registry: Registry, version: Version) -> str:
     """What was checked of the version, in words.
 
@@ -138,7 +146,7 @@ def faults(root: Path) -> list[str]:
     registry = _registry(root)
     tags = registry.marks()
     book = registry.book()
-    found = [fault.said for fault in book.all_faults(tags)]
+    found = [fault.said for fault in book.broken(tags)]  # what was mended, its entry says
     for alias, wanted in ((CHAMPION, book.champion), (CHALLENGER, book.waiting)):
         named = registry.aliased(alias)
         if named != wanted:
@@ -180,20 +188,28 @@ def _entry(
 def _require_waiting(book: Book, number: int) -> None:
     if book.waiting == number:
         return
-    answered = [
-        (place, entry)
-        for place, entry in book.entries
-        if entry.version == number and entry.kind in {"approve", "decline"}
-    ]
-    end = answered[-1] if answered else book.end(number)
-    said = f"entry {end[0]} of the ledger: {end[1].kind} by {end[1].who}" if end else "it never did"
     raise RegistryError(
         f"version {number} does not wait for a person",
-        got=said,
+        got=_ended(book, number),
         expected=f"version {book.waiting}" if book.waiting else "no version: none waits",
         do="`refit history` prints what was decided; `refit rollback --to V` makes an earlier"
         " champion champion again",
     )
+
+
+def _ended(book: Book, number: int) -> str:
+    """What ended the wait of a version."""
+    answers = [
+        (place, entry)
+        for place, entry in book.entries
+        if entry.version == number and entry.kind in {"approve", "decline"}
+    ]
+    end = answers[-1] if answers else book.end(number)
+    if end is None:
+        return "it never did"
+    place, entry = end
+    about = "" if entry.version == number else f" of version {entry.version or 'none'}"
+    return f"entry {place} of the ledger: {entry.kind}{about} by {entry.who}"
 
 
 def _target(book: Book, to: int | None, *, any_version: bool) -> int | None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from refit import context, git, ledger, origin, sample, standing, verdict
 from refit.core import files, params
@@ -117,11 +117,28 @@ def _recall(reader: Peek | Registry, book: Book, candidate: _Candidate) -> Decis
     if champion is not None and champion.digest == candidate.digest:
         return _already(champion, book, candidate.root)
     key = candidate.key(champion, book)
-    known, entry = reader.find(candidate.digest), book.decided(key)
-    if known is None or entry is None or _sha(known.text(key)) != entry.evidence:
+    known = reader.find(candidate.digest)
+    entry = book.decided(key, known.number) if known else None
+    if known is None or entry is None:
         return None
-    recorded = known.decision(key) or {}
+    recorded = known.decision(key)
+    if recorded is None or _sha(known.text(key)) != entry.evidence:
+        return _without_evidence(entry, known.number)
     return _recorded(recorded | {"sentence": _now(recorded, known.number, book)}, candidate.root)
+
+
+def _without_evidence(entry: Entry, version: int) -> Decision:
+    """The decision as the ledger has it: somebody has changed what stood on the version."""
+    return Decision(
+        outcome="promote" if entry.kind == "wait" else cast("Outcome", entry.kind),
+        cached=True,
+        version=version,
+        champion_before=entry.before,
+        sentence=entry.why,
+        report=f"**{entry.why}** Its evidence was changed by hand.\n",
+        key=entry.key,
+        evidence={},
+    )
 
 
 def _now(recorded: Mapping[str, Any], version: int, book: Book) -> str:
@@ -135,14 +152,19 @@ def _now(recorded: Mapping[str, Any], version: int, book: Book) -> str:
 
 
 def _entered(registry: Registry, candidate: _Candidate, decision: Decision) -> bool:
-    """Record the decision and enter it in the ledger; False when the champion has changed since."""
+    """Record the decision and enter it in the ledger.
+
+    False when the champion has changed since, or somebody else has just decided the same.
+    """
     kept = {name: value for name, value in asdict(decision).items() if name not in NOT_KEPT}
     text = json.dumps(kept, sort_keys=True)
     version = registry.version(decision.version)
     registry.record(version, decision.key, text)
 
     def make(book: Book) -> Entry | None:
-        if book.champion != decision.champion_before or book.decided(decision.key):
+        if book.champion != decision.champion_before or book.decided(
+            decision.key, decision.version
+        ):
             return None
         kind = _kind(decision.outcome, candidate.policy)
         return book.entry(
@@ -157,12 +179,12 @@ def _entered(registry: Registry, candidate: _Candidate, decision: Decision) -> b
             holdout=files.digest(candidate.root / HOLDOUT),
         )
 
-    entry = standing.enter(registry, make).decided(decision.key)
+    entry = standing.enter(registry, make).decided(decision.key, decision.version)
     if entry is None:
         registry.untag(version.number, decision_tag(decision.key))
     elif entry.evidence == _sha(version.text(decision.key)):
         registry.record(version, decision.key, version.text(decision.key))  # it was there first
-    return entry is not None
+    return entry is not None and entry.evidence == _sha(text)
 
 
 def _replaces(kind: Judged, book: Book) -> str:

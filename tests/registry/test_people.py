@@ -292,3 +292,24 @@ def test_a_registry_that_cannot_be_asked_is_said(
         promote.decide(root)
     with pytest.raises(RegistryError, match="MLflow cannot be reached"):
         people.rollback(root, 1, why="")
+
+
+def test_a_decision_whose_version_or_evidence_is_gone_still_stands(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its evidence it is told from the ledger; a deleted version is registered anew."""
+    root = project.root
+    promote.decide(root)
+    passing = judge.judge
+    monkeypatch.setattr(judge, "judge", lambda *a: replace(passing(*a), outcome="reject"))
+    rejected = candidate(root, 1)
+    client = tracking.connect(root)
+    tag = next(t for t in client.get_model_version("pumps", "2").tags if "decision" in t)
+    client.set_model_version_tag("pumps", "2", tag, "changed")
+    again = promote.decide(root)
+    assert (again.outcome, again.cached, again.evidence) == ("reject", True, {})
+    assert again.sentence == rejected.sentence
+    client.delete_model_version("pumps", "2")
+    anew = promote.decide(root)
+    assert (anew.outcome, anew.cached, anew.version) == ("reject", False, 3)
+    assert promote.decide(root).cached

@@ -1,6 +1,8 @@
 """`refit history`, `approve`, `reject`, `rollback`: what was decided, and what a person decides."""
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,7 +68,9 @@ def approve(number: Number, why: Why = "") -> None:
     """
     from refit import people
 
-    _done(people.approve(at_root(), number, why=why))
+    root = at_root()
+    _done(people.approve(root, number, why=why))
+    _tell(root)
 
 
 @app.command()
@@ -77,7 +81,9 @@ def reject(
     """Decline the version that waits for a person; the champion stays."""
     from refit import people
 
-    _done(people.decline(at_root(), number, why=why))
+    root = at_root()
+    _done(people.decline(root, number, why=why))
+    _tell(root)
 
 
 @app.command()
@@ -98,13 +104,30 @@ def rollback(
     if to not in {None, NONE} and not str(to).isdigit():
         raise typer.BadParameter("expected a version's number, or `none`", param_hint="--to")
     target = None if to is None else 0 if to == NONE else int(to)
-    _done(people.rollback(at_root(), target, why=why))
+    root = at_root()
+    _done(people.rollback(root, target, why=why))
+    _tell(root)
 
 
 def _done(move: "Move") -> None:
     console.print(escape(move.sentence))
     if move.checked:
         console.print(f"({escape(move.checked)})", style="dim")
+
+
+def _tell(root: Path) -> None:
+    """Let Prefect's suspended runs know, where the project's server is up."""
+    from refit import servers
+
+    server = servers.running(root).get("prefect")
+    if server is None:
+        return
+    os.environ.update(servers.prefect_environment(server))
+    from flows.approval import tell
+
+    ended = tell()
+    if ended:
+        console.print("the run that waited in Prefect was told", style="dim")
 
 
 def _moved(before: int | None, after: int | None) -> str:
