@@ -47,7 +47,9 @@ def _serve(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> 
     _sweep(root, say, sweep)
     _prefect(root, api, "work-pool", "create", POOL, "--type", "process", "--overwrite")
     _prefect(root, api, "--no-prompt", "deploy", "--all")
-    worker = ("prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "local")
+    # Without a limit, which the deployment has: a limited worker of Prefect 3.8 ends by itself when
+    # a suspended run is answered before it has noticed that the run's process has ended.
+    worker = ("prefect", "worker", "start", "--pool", POOL, "--name", "local")
     servers.launch(root, "worker", worker, api)
     tracking.connect(root)  # makes a new database whole, which MLflow's own server would not
     mlflow = servers.ensure(root, "mlflow")
