@@ -241,7 +241,10 @@ def _already(champion: Version, book: Book, root: Path) -> Decision:
 def _recorded(found: Mapping[str, Any], root: Path, *, cached: bool = True) -> Decision:
     """A decision as it was written onto the version, its report made anew from the evidence."""
     measured = files.read_json(root / EVALUATION / "metrics.json")
-    report = verdict.markdown(found["sentence"], found["evidence"], measured)
+    try:
+        report = verdict.markdown(found["sentence"], found["evidence"], measured)
+    except KeyError:
+        report = f"**{found['sentence']}** Its evidence is of an older Refit.\n"
     return Decision(**{**found, "cached": cached, "report": report})
 
 

@@ -1,5 +1,6 @@
 """What people decide, and the days on which somebody has laid hands on the registry."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -313,3 +314,18 @@ def test_a_decision_whose_version_or_evidence_is_gone_still_stands(
     anew = promote.decide(root)
     assert (anew.outcome, anew.cached, anew.version) == ("reject", False, 3)
     assert promote.decide(root).cached
+
+
+def test_evidence_of_an_older_form_is_still_read(project: Any) -> None:
+    """What an older Refit recorded has not all that is shown today: the sentence remains."""
+    root = project.root
+    promote.decide(root)
+    client = tracking.connect(root)
+    tags = client.get_model_version("pumps", "1").tags
+    tag = next(name for name in tags if "decision" in name)
+    older = json.loads(tags[tag]) | {"evidence": {"metric": "log_loss"}}
+    client.set_model_version_tag("pumps", "1", tag, json.dumps(older))
+    found = promote.decide(root)
+    assert found.cached
+    assert "Version 1 is the champion" in found.report
+    assert "older Refit" in found.report
