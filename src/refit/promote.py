@@ -28,9 +28,9 @@ from refit.judging.policy import read as read_policy
 from refit.judging.scored import BUNDLE, EVALUATION, HOLDOUT, PREDICTIONS, Champion
 from refit.ledger import Book, Entry, Judged
 from refit.peek import Peek, UnknownError
-from refit.registry import Registry, Version, decision_tag
+from refit.registry import Registry, Version, decision_tag, reviewed_tag
 
-NOT_KEPT = {"cached", "report", "waits"}
+NOT_KEPT = {"cached", "report", "waits", "reviewed"}
 """What a recorded decision leaves out: it is made anew when the decision is read."""
 
 
@@ -48,6 +48,8 @@ class Decision:
     evidence: Mapping[str, Any]
     waits: bool = False
     """Whether the version waits for a person's answer."""
+    reviewed: bool = False
+    """Whether its review has been made, or there is nothing to make one of."""
 
     def ask(self) -> str:
         """How the person who is awaited answers; '' when nobody is."""
@@ -124,7 +126,8 @@ def _recall(reader: Peek | Registry, book: Book, candidate: _Candidate) -> Decis
     recorded = known.decision(key)
     if recorded is None or _sha(known.text(key)) != entry.evidence:
         return _without_evidence(entry, known.number)
-    return _recorded(recorded | {"sentence": _now(recorded, known.number, book)}, candidate.root)
+    found = _recorded(recorded | {"sentence": _now(recorded, known.number, book)}, candidate.root)
+    return replace(found, reviewed=reviewed_tag(key) in known.tags)
 
 
 def _without_evidence(entry: Entry, version: int) -> Decision:
@@ -138,6 +141,7 @@ def _without_evidence(entry: Entry, version: int) -> Decision:
         report=f"**{entry.why}** Its evidence was changed by hand.\n",
         key=entry.key,
         evidence={},
+        reviewed=True,
     )
 
 
@@ -188,7 +192,7 @@ def _entered(registry: Registry, candidate: _Candidate, decision: Decision) -> b
 
 
 def _replaces(kind: Judged, book: Book) -> str:
-    if kind != "wait" or book.waiting is None:
+    if kind not in {"wait", "promote"} or book.waiting is None:
         return ""
     return f" It takes the place of version {book.waiting}, which waited."
 
@@ -221,10 +225,12 @@ def _candidate(root: Path) -> _Candidate:
 def _already(champion: Version, book: Book, root: Path) -> Decision:
     """The decision that crowned the champion, asked about again."""
     sentence = f"Version {champion.number} is the champion, and nothing newer challenges it."
-    passed = [found for found in champion.decisions() if found.get("outcome") == "promote"]
-    if passed:
-        return _recorded(passed[-1] | {"sentence": sentence}, root)
     crowned = book.crowned
+    passed = [found for found in champion.decisions() if found["outcome"] == "promote"]
+    passed.sort(key=lambda found: crowned is not None and found["key"] == crowned.key)
+    if passed:
+        reviewed = reviewed_tag(passed[-1]["key"]) in champion.tags
+        return replace(_recorded(passed[-1], root), sentence=sentence, reviewed=reviewed)
     why = f" By {crowned.who}: {crowned.why}." if crowned else ""
     return Decision(
         outcome="promote",
@@ -235,17 +241,15 @@ def _already(champion: Version, book: Book, root: Path) -> Decision:
         report=f"**{sentence}**{why}\n",
         key="",
         evidence={},
+        reviewed=True,
     )
 
 
-def _recorded(found: Mapping[str, Any], root: Path, *, cached: bool = True) -> Decision:
+def _recorded(found: Mapping[str, Any], root: Path) -> Decision:
     """A decision as it was written onto the version, its report made anew from the evidence."""
     measured = files.read_json(root / EVALUATION / "metrics.json")
-    try:
-        report = verdict.markdown(found["sentence"], found["evidence"], measured)
-    except KeyError:
-        report = f"**{found['sentence']}** Its evidence is of an older Refit.\n"
-    return Decision(**{**found, "cached": cached, "report": report})
+    report = verdict.markdown(found["sentence"], found["evidence"], measured)
+    return Decision(**{**found, "cached": True, "report": report})
 
 
 def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:

@@ -1,4 +1,4 @@
-"""The MLflow registry: versions named by the digest of their bundle, aliases moved with a check.
+"""The MLflow registry: versions named by the digest of their bundle, and the ledger beside them.
 
 A bundle is logged as plain files below the training's run and registered from there; nothing of a
 flavour that could run code at load is written. A version carries its decisions as tags, so that
@@ -32,7 +32,9 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST = "refit.digest"
 DECISION = "refit.decision."
 EXAMPLES = "refit.examples"
-"""Tags: the bundle's digest; a decision by its key; the digest of the stored example rows."""
+REVIEWED = "refit.reviewed."
+"""Tags: the bundle's digest; a decision by its key; the digest of the stored example rows; that the
+review of a decision has been made."""
 GRADE = "refit.grade"
 REPRODUCED = "refit.reproduced."
 DIFFERS = "refit.differs"
@@ -68,6 +70,11 @@ class Version:
     def text(self, key: str) -> str:
         """The decision recorded under the key, as it was written; '' when there is none."""
         return self.tags.get(decision_tag(key), "")
+
+
+def reviewed_tag(key: str) -> str:
+    """The tag that says that a decision's review has been made."""
+    return REVIEWED + key[:16]
 
 
 def decision_tag(key: str) -> str:
@@ -137,8 +144,10 @@ class Registry:
         return ledger.read(self.ledger)
 
     def named(self, alias: str) -> Version | None:
-        """The version that an alias names."""
-        number = self.aliased(alias)
+        """The version of an alias: by the ledger where it has it, else as it is set."""
+        book = self.book()
+        told = {CHAMPION: book.champion, CHALLENGER: book.waiting} if book.entries else {}
+        number = told[alias] if alias in told else self.aliased(alias)
         return None if number is None else self.version(number)
 
     def aliased(self, alias: str) -> int | None:

@@ -140,8 +140,8 @@ def _decide(root: Path) -> StepResult:
 
 
 def _published(root: Path, decision: promote.Decision) -> str:
-    """Log the review of a new decision; says where it is."""
-    if decision.cached:
+    """Log the review of a decision that has none yet; says where it is."""
+    if decision.reviewed:
         return ""
     from refit.registry import Registry
     from refit.review.publish import publish

@@ -1,7 +1,8 @@
 """What a project holds when all is done: the two pictures of equal projects are equal.
 
 MLflow's tables are read directly: its client takes two seconds to load, and only looks. Left out
-are times, identifiers, and what a killed training may lose by design: the curves of its metrics.
+are times, seconds, identifiers, and what a killed training may lose by design: the curves of its
+metrics.
 """
 
 import hashlib
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 QUERIES = {
-    "versions": "select name, version, status, description from model_versions",
+    "versions": "select name, version, status, length(description) > 0 from model_versions",
     "version tags": "select name, version, key, value from model_version_tags"
-    " where substr(key, 1, 11) != 'refit.entry'",
+    " where substr(key, 1, 11) != 'refit.entry' and substr(key, 1, 15) != 'refit.decision.'",
     "marks": "select name, version, key from model_version_tags"
     " where substr(key, 1, 12) = 'refit.entry.'",
     "aliases": "select name, alias, version from registered_model_aliases",
@@ -28,9 +29,12 @@ QUERIES = {
     "inputs": "select d.name, d.digest, count(*) from datasets d join inputs i"
     " on i.source_id = d.dataset_uuid group by 1, 2",
 }
+DECISIONS = "select version, key, value from model_version_tags where substr(key, 1, 15) = 'refit.decision.'"
 LEDGER = "select version, value from model_version_tags where key = 'refit.entry' order by version"
 TIMES = {"at", "previous"}
 """Fields of an entry that depend on when it was written."""
+TOLD = ("decision-", "review-", "model-card-")
+"""Beginnings of artifacts that tell what was measured, seconds too, and when."""
 DATABASE = Path(".refit/mlflow.db")
 
 
@@ -40,7 +44,10 @@ def picture(root: Path) -> dict[str, Any]:
         "dvc.lock": (root / "dvc.lock").read_text(),
         "outputs": digests(root / "data"),
         "artifacts": sorted(_artifacts(root / ".refit/mlartifacts")),
-        "ledger": [(number, _entry(text)) for number, text in rows(root, LEDGER)],
+        "decisions": [
+            (number, key, _decision(text)) for number, key, text in rows(root, DECISIONS)
+        ],
+        "ledger": [(number, _entry(root, text)) for number, text in rows(root, LEDGER)],
         "left aside": sorted(str(path) for path in (root / ".refit").glob("*.part*")),
     } | {name: rows(root, query) for name, query in QUERIES.items()}
 
@@ -97,12 +104,24 @@ def _artifacts(folder: Path) -> Iterator[tuple[str, str]]:
     for path, digest in digests(folder).items():
         name = "/".join(Path(path).parts[2:])
         if "/.artifact.uploading." not in name:
-            yield name, _lineage(folder / path) if path.endswith("/lineage.json") else digest
+            told = Path(name).name.startswith(TOLD)
+            whole = _lineage(folder / path) if path.endswith("/lineage.json") else digest
+            yield name, "" if told else whole
 
 
-def _entry(text: str) -> str:
-    """An entry of the ledger without its time, and without the digest of the one before."""
-    return str({key: value for key, value in json.loads(text).items() if key not in TIMES})
+def _decision(text: str) -> str:
+    """A recorded decision, of its gates only what became of them: some measure seconds."""
+    found = json.loads(text)
+    found["evidence"]["gates"] = [(g["name"], g["result"]) for g in found["evidence"]["gates"]]
+    return str(found)
+
+
+def _entry(root: Path, text: str) -> str:
+    """An entry without its time and the digest of the one before, and whether its evidence fits."""
+    found = json.loads(text)
+    kept = {hashlib.sha256(row[2].encode()).hexdigest() for row in rows(root, DECISIONS)}
+    found["evidence"] = found["evidence"] in kept
+    return str({key: value for key, value in found.items() if key not in TIMES})
 
 
 def _lineage(path: Path) -> str:

@@ -327,5 +327,5 @@ def test_evidence_of_an_older_form_is_still_read(project: Any) -> None:
     client.set_model_version_tag("pumps", "1", tag, json.dumps(older))
     found = promote.decide(root)
     assert found.cached
-    assert "Version 1 is the champion" in found.report
-    assert "older Refit" in found.report
+    assert found.sentence.startswith("Version 1 is the champion")
+    assert found.report.startswith("**Version 1 is promoted to champion")

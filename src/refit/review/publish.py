@@ -10,7 +10,7 @@ from pathlib import Path
 from refit import servers
 from refit.core.errors import RefitError
 from refit.project import mlflow_uri
-from refit.registry import Registry, Version
+from refit.registry import Registry, Version, reviewed_tag
 from refit.review import card, gather, page
 
 
@@ -34,6 +34,7 @@ def publish(root: Path, registry: Registry, version: int, key: str, report: str)
     """
     try:
         _log(root, registry, registry.version(version), key, report)
+        registry.note(registry.version(version), {reviewed_tag(key): "yes"})
         return where(root, registry, registry.version(version))
     except Exception as error:  # noqa: BLE001 - no fault of a page may fail a decision that stands
         said = str(error) if isinstance(error, RefitError) else f"{type(error).__name__}: {error}"
