@@ -60,6 +60,6 @@ def test_nothing_has_no_scale() -> None:
     assert scale([Estimate(value=None)]) is None
 
 
-def test_decimals_show_three_digits() -> None:
+def test_decimals_show_four_digits() -> None:
     """Of the largest figure, and at most five."""
-    assert [decimals([v]) for v in (123.4, 12.3, 0.77, 0.0123, 0.00014, 0.0)] == [0, 1, 3, 4, 5, 2]
+    assert [decimals([v]) for v in (123.4, 12.3, 0.77, 0.0123, 0.00014, 0.0)] == [1, 2, 4, 5, 5, 2]

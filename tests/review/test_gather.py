@@ -11,7 +11,7 @@ from refit.core import files
 from refit.core.errors import RegistryError
 from refit.judging import scored
 from refit.registry import Registry
-from refit.review import card, gather, names, page
+from refit.review import card, findings, gather, kept, names, page
 
 pytestmark = pytest.mark.slow
 
@@ -68,22 +68,22 @@ def test_everything_comes_from_the_registry(pumps: Path, tmp_path: Path) -> None
 )
 def test_a_missing_piece_is_named(pumps: Path, name: str, phrase: str) -> None:
     """Without a file the page is made all the same, and says which piece is not there."""
-    kept = {path: path.read_bytes() for path in artifacts(pumps, name)}
+    stored = {path: path.read_bytes() for path in artifacts(pumps, name)}
     registry = Registry(pumps, "pumps")
     try:
-        for path in kept:
+        for path in stored:
             path.unlink()
         review = gather.of_version(pumps, registry, registry.version(2))
         assert any(phrase in piece for piece in review.missing)
         assert phrase in page.render(review)
-        for path in kept:
+        for path in stored:
             path.write_bytes(b"{ half")
         damaged = gather.of_version(pumps, registry, registry.version(2))
         assert any(f"{phrase} (its file is damaged)" in piece for piece in damaged.missing)
         assert page.render(damaged)
         assert card.markdown(damaged)
     finally:
-        for path, data in kept.items():
+        for path, data in stored.items():
             path.write_bytes(data)
 
 
@@ -97,6 +97,49 @@ def test_two_versions_are_compared_on_common_rows(pumps: Path) -> None:
     assert "not shown to differ from version 1" in review.sentence
     assert not review.groups
     assert page.render(review)
+
+
+def test_a_comparison_has_a_direction(pumps: Path) -> None:
+    """The other way round, a gain changes its sign, and its bounds their places."""
+    registry = Registry(pumps, "pumps")
+    first = kept.read(registry, registry.version(1), registry.book())
+    assert first.scored is not None
+    assert first.signature is not None
+    there = findings.pair(first.scored, first.signature, ("network", "linear"))
+    back = there.swapped()
+    assert back.labels == ("linear", "network")
+    policy = {"resamples": 500, "confidence": 0.95, "seed": 1, "neighbours": 1}
+    one, other = (
+        findings.gain(findings.row_losses(both, "log_loss"), both.blocks, policy)
+        for both in (there, back)
+    )
+    assert one.value is not None
+    assert one.value > 0
+    figures = [-value for value in (other.value, other.upper, other.lower) if value is not None]
+    assert [one.value, one.lower, one.upper] == pytest.approx(figures)
+    old, new = registry.version(1), registry.version(2)
+    assert gather.of_two(pumps, registry, old, new).labels == ("version 2", "version 1")
+    assert gather.of_two(pumps, registry, new, old).labels == ("version 1", "version 2")
+
+
+def test_versions_without_common_rows_are_told_apart(pumps: Path, tmp_path: Path) -> None:
+    """Each metric is of its own holdout, which is said, and baselines are left out."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pumps, copy, symlinks=True)
+    registry = Registry(copy, "pumps")
+    stored = {path: path.read_bytes() for path in artifacts(pumps, "*.parquet")}
+    try:
+        for path in stored:
+            path.unlink()
+        review = gather.of_two(copy, registry, registry.version(1), registry.version(2))
+    finally:
+        for path, data in stored.items():
+            path.write_bytes(data)
+    assert "cannot be compared row by row" in review.sentence
+    assert review.gain is None
+    assert not review.same_rows
+    assert [name for name, _ in review.metrics[0].models] == ["version 2", "version 1"]
+    assert "on its own holdout" in page.render(review)
 
 
 def test_versions_have_many_names(pumps: Path) -> None:

@@ -55,11 +55,11 @@ def scale(estimates: Iterable[Estimate], more: Sequence[float | None] = ()) -> S
 
 
 def decimals(values: Iterable[float | None], most: int = 5) -> int:
-    """Decimals with which the values show about three digits of the largest."""
+    """Decimals with which the values show about four digits of the largest."""
     largest = max((abs(v) for v in values if v is not None), default=0.0)
     if largest == 0:
         return 2
-    return min(max(2 - math.floor(math.log10(largest)), 0), most)
+    return min(max(3 - math.floor(math.log10(largest)), 0), most)
 
 
 def _step(rough: float) -> float:

@@ -105,6 +105,11 @@ class Pair:
     """(N,) or (N, K)"""
     rival: np.ndarray
 
+    def swapped(self) -> "Pair":
+        """The same rows, the two the other way round."""
+        own, rival = self.labels
+        return replace(self, labels=(rival, own), own=self.rival, rival=self.own)
+
     @property
     def target(self) -> np.ndarray:
         """(N,) as numbers."""

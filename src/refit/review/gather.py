@@ -288,7 +288,7 @@ def _said(own: str, rival: str, gain: Gain | None, phrase: str) -> str:
     if gain is None or gain.estimate.value is None:
         return f"{own.capitalize()} and {rival} cannot be compared row by row: {phrase}."
     found = gain.estimate
-    where = f"on {gain.rows:,} rows in {gain.blocks} blocks that both were evaluated on"
+    where = f"on {gain.rows:,} rows in {gain.blocks} blocks that both were scored on"
     if found.lower is None or found.upper is None:
         return (
             f"{own.capitalize()} differs from {rival} by {found.value:+.5f} {gain.metric} {where},"
@@ -303,7 +303,10 @@ def _said(own: str, rival: str, gain: Gain | None, phrase: str) -> str:
 
 
 def _common(registry: Registry, before: Kept, after: Kept) -> tuple[Pair | None, str]:
-    """The rows that both were evaluated on, or why there are none."""
+    """The rows that both were scored on, or why there are none."""
+    judged = _judged(after, before) or _judged(before, after)
+    if judged is not None:
+        return judged if judged.labels[0] == after.label else judged.swapped(), ""
     old, new = (kept.predictions(registry, one.version) for one in (before, after))
     signatures = before.signature, after.signature
     if old is None or new is None or signatures[0] is None or signatures[1] is None:
@@ -330,6 +333,17 @@ def _common(registry: Registry, before: Kept, after: Kept) -> tuple[Pair | None,
     return findings.pair(rows, signatures[1], (after.label, before.label)), ""
 
 
+def _judged(challenger: Kept, champion: Kept) -> Pair | None:
+    """The rows of the decision about the one against the other, where there was one."""
+    decision = challenger.decision
+    if decision is None or decision["champion_before"] != champion.version.number:
+        return None
+    if challenger.scored is None or challenger.signature is None:
+        return None
+    labels = (challenger.label, champion.label)
+    return findings.pair(challenger.scored, challenger.signature, labels)
+
+
 def _context(predictions: pl.DataFrame) -> list[str]:
     """The columns that say which row it is; predictions stand after `block` and `target`."""
     return predictions.columns[: predictions.columns.index("block")]
@@ -353,7 +367,8 @@ def _metrics(
         beside = findings.rival_metrics(both, confidence, seed)
         return findings.metric_rows(stored, labels, rival_name, beside), True
     apart = (rival.metrics or {}).get("models", {}).get("network")
-    return findings.metric_rows(stored, labels, rival_name, apart), apart is None
+    alone = {name: found for name, found in stored.items() if name == "network" or apart is None}
+    return findings.metric_rows(alone, labels, rival_name, apart), apart is None
 
 
 def _evaluated(own: Kept) -> tuple[float, int]:

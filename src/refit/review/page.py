@@ -50,6 +50,7 @@ def render(review: Review) -> str:
         outcome=wording.OUTCOMES.get(review.outcome, ""),
         marks=wording.MARKS,
         gain_scale=_gain_scale(review.gain) if review.gain else None,
+        detectable_places=wording.places_of([review.gain.estimate]) if review.gain else 0,
         gate_scale=_gate_scale,
         gate_places=_gate_places,
         distinct=_distinct,

@@ -27,7 +27,8 @@ def _parts(review: Review) -> Iterator[RenderableType]:
     yield Text(review.sentence, style="bold")
     yield Text(f"{review.standing}. Reproducibility: {_grade(review)}.")
     if review.gain and review.gain.minimum_detectable is not None:
-        yield Text(f"This holdout could have seen gains from {review.gain.minimum_detectable:.5f}.")
+        least = number(review.gain.minimum_detectable, places_of([review.gain.estimate]))
+        yield Text(f"This holdout could have seen gains from {least}.")
     if review.missing:
         yield Text(f"Not kept: {'; '.join(review.missing)}.", style="yellow")
     if review.groups:
@@ -74,7 +75,7 @@ def _gate(gate: Gate, colour: str) -> Text:
     places = places_of([gate.estimate], (gate.limit,))
     told = [f"{gate.said} {bracket(gate.estimate, places)}".strip()]
     if gate.limit is not None:
-        told.append(f"limit {number(gate.limit, places)}")
+        told.append(f"limit {number(gate.limit, None)}")
     if gate.rows is not None:
         told.append(f"{gate.rows:,} rows")
     name = gate.name if gate.binding else f"{gate.name} (for information)"

@@ -58,7 +58,7 @@ def bracket(found: Estimate, places: int | None, *, signed: bool = False) -> str
 def places_of(estimates: Collection[Estimate], more: Iterable[float | None] = ()) -> int | None:
     """Decimals that fit all of them; None where they are too small for any fixed number.
 
-    Whole numbers have none; shares and losses at least four.
+    Whole numbers have none.
     """
     values = [e.value for e in estimates if e.value is not None]
     values += [value for value in more if value is not None]
@@ -68,7 +68,7 @@ def places_of(estimates: Collection[Estimate], more: Iterable[float | None] = ()
         return 0
     if largest < TINY:
         return None
-    return max(4 if largest < 1 else 0, decimals(values))
+    return decimals(values)
 
 
 def percent(share: float) -> str:
