@@ -57,7 +57,7 @@ def compare(
     output: Output = None,
     show: Show = False,
 ) -> None:
-    """Compare any two versions on the rows that both were evaluated on: how B differs from A.
+    """Compare any two versions on the same unseen rows: how B differs from A.
 
     Printed, or written as a page with `--output`.
     """

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 SIZE = (4.3, 3.7)
 """Inches at 72 points: 310 by 266 pixels of the page, before it is scaled to its column."""
 COLOURS = {"#000001": "--ink", "#000002": "--muted", "#000003": "--rule", "#000004": "--own"}
-COLOURS |= {"#000005": "--rival", "#000006": "--paper"}
-INK, MUTED, RULE, OWN, RIVAL, PAPER = COLOURS
+COLOURS |= {"#000005": "--rival"}
+INK, MUTED, RULE, OWN, RIVAL = COLOURS
 DASHES = ("-", (0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (6, 2, 1, 2, 1, 2)))
 """Classes differ by their dashes, models by their colours."""
 STYLE: dict[Any, Any] = {
