@@ -27,6 +27,7 @@ COMMANDS = {"ingest", "run", "promote", "up", "down", "status", "doctor", "deps"
     "rollback",
     "review",
     "compare",
+    "seeds",
 }
 
 

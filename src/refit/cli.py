@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from refit.commands import registry, reviewing
+from refit.commands import measuring, registry, reviewing
 from refit.core.errors import DiskError, RefitError, ServerLostError
 from refit.terminal import at_root as _root
 from refit.terminal import console
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(measuring.app)
 app.add_typer(registry.app)
 app.add_typer(reviewing.app)
 COLOURS = {"Cached": "dim", "Restored": "cyan", "Completed": "green"}

@@ -1,0 +1,41 @@
+"""The noise between retrains, measured by retraining."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refit import seeds
+from refit.core import files
+from refit.core.errors import PipelineError
+
+
+@pytest.mark.slow
+def test_the_deviation_is_of_retrains_with_other_seeds(projects: Callable[[str], Any]) -> None:
+    """The command prints each retrain's loss and their deviation, and leaves nothing behind."""
+    project = projects("pumps")
+    before = files.digest(project.root / "data"), sorted((project.root / ".refit").rglob("*"))
+    said = project.call("refit", "seeds", "--retrains", "3").stdout.splitlines()
+    losses = [float(line.partition(": ")[2]) for line in said[:-1]]
+    assert [line.partition(":")[0] for line in said] == [
+        "seed 2013",
+        "seed 2014",
+        "seed 2015",
+        "seed_deviation",
+    ]
+    assert len(set(losses)) == 3
+    assert float(said[-1].split()[1]) == pytest.approx(np.std(losses, ddof=1), rel=0.06)
+    stored = files.read_json(project.root / "data/evaluation/metrics.json")["models"]["network"]
+    assert losses[0] == pytest.approx(stored["log_loss"]["value"], abs=1e-4)
+    assert (
+        files.digest(project.root / "data"),
+        sorted((project.root / ".refit").rglob("*")),
+    ) == before
+
+
+def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
+    """Before the first run there is nothing prepared."""
+    with pytest.raises(PipelineError, match="nothing to train on"):
+        list(seeds.retrains(tmp_path, 3))
