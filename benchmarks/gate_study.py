@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from statistics import NormalDist
 from types import SimpleNamespace
@@ -75,7 +76,7 @@ def _key() -> str:
     parts = {
         "params": {name: loaded[name] for name in ("preprocess", "baseline", "train")},
         "code": {path.name: files.digest(path) for path in sorted(code)},
-        "constraints": files.digest(ROOT / "constraints.txt"),
+        "packages": {name: version(name) for name in ("torch", "numpy", "polars", "scikit-learn")},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -296,6 +296,8 @@ def test_cells_cover_every_row_once() -> None:
         "a": [True, False, False],
         "b": [False, False, True],
     }
+    many = pl.Series("w", [f"{i:03}" for i in range(150)] + ["149"])
+    assert list(slices.cells_of(many, many)) == ["missing", *(f"{i:03}" for i in range(99)), "149"]
     empty_column = pl.Series("x", [None, None], dtype=pl.Float64)
     assert list(slices.cells_of(empty_column, empty_column)) == ["missing"]
 

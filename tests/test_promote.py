@@ -110,3 +110,18 @@ def test_a_champion_that_outlives_its_time_is_decided_about_anew(
     second = promote.decide(decided)
     assert (second.outcome, second.version, second.champion_before) == ("promote", 2, 1)
     assert "reigned for 400 days" in second.report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [0, 30])
+def test_an_empty_or_tiny_holdout_is_recorded_as_not_proven(decided: Path, rows: int) -> None:
+    """Nothing is promoted on rows that prove nothing, and the decision is kept and found again."""
+    for path in (scored.HOLDOUT, scored.PREDICTIONS):
+        files.write_parquet(files.read_parquet(decided / path).head(rows), decided / path)
+    found = promote.decide(decided)
+    assert found.outcome == "not proven"
+    assert found.version == 2
+    assert {gate["name"] for gate in found.evidence["gates"]} > {"improvement", "holdout unseen"}
+    again = promote.decide(decided)
+    assert again.cached
+    assert again.sentence == found.sentence

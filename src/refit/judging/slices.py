@@ -22,7 +22,7 @@ from refit.judging.scored import Part, Scored
 from refit.judging.several import Tested
 
 MOST = 100
-"""Largest values of a column that are judged by themselves; the record of a decision is limited."""
+"""Largest values of a column that are looked at by themselves: a decision's record is limited."""
 OTHERS = "all others"
 MISSING = "missing"
 QUARTERS = 4
@@ -103,7 +103,7 @@ def search(
 
 
 def cells_of(values: pl.Series, fitted: pl.Series) -> dict[str, np.ndarray]:
-    """Masks (N,) of the cells of a column: its categories, or quarters as the fitted values cut it.
+    """Masks (N,) of a column's cells: its largest categories, or quarters of the fitted values.
 
     Args:
         values: of the rows.
@@ -111,8 +111,8 @@ def cells_of(values: pl.Series, fitted: pl.Series) -> dict[str, np.ndarray]:
     """
     cells = {MISSING: values.is_null().to_numpy()}
     if fitted.dtype == pl.String:
-        labels = fitted.drop_nulls().unique().sort()
-        return cells | {str(v): (values == v).fill_null(value=False).to_numpy() for v in labels}
+        labels = sorted(_largest(fitted.drop_nulls()))
+        return cells | {v: (values == v).fill_null(value=False).to_numpy() for v in labels}
     numbers, whole = (s.cast(pl.Float64).fill_nan(None) for s in (values, fitted.drop_nulls()))
     cells[MISSING] = numbers.is_null().to_numpy()
     whole = whole.drop_nulls()
@@ -129,16 +129,20 @@ def cells_of(values: pl.Series, fitted: pl.Series) -> dict[str, np.ndarray]:
 def split(values: pl.Series, blocks: np.ndarray, smallest: int) -> list[Slice]:
     """A column's values as slices; what is too small to be judged is pooled."""
     labels = values.cast(pl.String).fill_null(MISSING)
-    counts = labels.value_counts(sort=True)
-    ranked = sorted(counts.iter_rows(), key=lambda row: (-row[1], row[0]))
     each = [
         _slice(f"{values.name}={label}", (labels == label).to_numpy(), blocks)
-        for label, _ in ranked[:MOST]
+        for label in _largest(labels)
     ]
     kept = [one for one in each if measurable(one, smallest)]
     rest = ~np.any([one.inside for one in kept], axis=0) if kept else np.ones(len(labels), bool)
     pooled = [_slice(f"{values.name}={OTHERS}", rest, blocks)] if rest.any() else []
     return sorted(kept, key=lambda one: one.name) + pooled
+
+
+def _largest(labels: pl.Series) -> list[str]:
+    """The labels with most rows, equal ones in the order of the alphabet."""
+    ranked = sorted(labels.value_counts().iter_rows(), key=lambda row: (-row[1], row[0]))
+    return [label for label, _ in ranked[:MOST]]
 
 
 def measurable(each: Slice, smallest: int) -> bool:
