@@ -254,11 +254,11 @@ class Pipeline:
         return Path(self.repo.cache.legacy.path) / "runs"
 
     def _keys(self) -> Iterator[tuple[str, str]]:
-        """Each stage that has run with the key of its present inputs."""
+        """Each stage that has run with the key of its present inputs, where they are there."""
         from dvc.stage.cache import _get_stage_hash
 
         for node in self._order():
-            if not node.is_data_source and _has_run(node):
+            if not node.is_data_source and _has_run(node) and all(d.exists for d in node.deps):
                 key = _get_stage_hash(node)
                 if key:
                     yield node.addressing, key

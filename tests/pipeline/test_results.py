@@ -60,3 +60,12 @@ def test_what_never_ran_has_no_result(repository: Any) -> None:
     repository.define(STAGES)
     assert counts(repository) == {}
     assert told(repository) == []
+
+
+def test_a_stage_whose_inputs_are_not_here_is_passed_over(repository: Any) -> None:
+    """As in a fresh clone: dvc.lock says what ran, but no output has been restored yet."""
+    repository.define(STAGES)
+    repository.run()
+    (repository.root / "steady.out").unlink()
+    assert counts(repository) == {"steady": 1}
+    assert told(repository) == []
