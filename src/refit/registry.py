@@ -43,6 +43,8 @@ bytes differed."""
 SAMPLE = "examples.parquet"
 """Example rows with the version's own predictions, beside its bundle."""
 PAGE = 1000
+DESCRIPTION = 5000
+"""Characters of a version's description that MLflow's database takes."""
 WAIT = 300.0
 """Seconds to wait for another decision in the same project."""
 
@@ -344,7 +346,7 @@ class Registry:
                 client.log_artifacts(version.run, str(folder), name)
             client.log_text(version.run, report, f"decision-{version.number}.md")
             client.log_inputs(version.run, listed)
-            client.update_model_version(self.name, str(version.number), report)
+            client.update_model_version(self.name, str(version.number), _beginning(report))
 
     def record(self, version: Version, key: str, text: str) -> None:
         """Write a decision, as JSON, onto the version, under its key."""
@@ -436,6 +438,11 @@ class Registry:
     def _said(self, what: str) -> Iterator["MlflowClient"]:
         with faults.said(what, self.name):
             yield self._client
+
+
+def _beginning(text: str) -> str:
+    """The text, or as many of its first lines as a description takes."""
+    return text if len(text) <= DESCRIPTION else text[: text.rfind("\n", 0, DESCRIPTION) + 1]
 
 
 def _folder(digest: str) -> str:

@@ -52,18 +52,10 @@ def _decide(root: Path, dataset: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         done = promote.decide(root)
-        assert publish.publish(root, Registry(root, dataset), done.version, done.key, done.report)
+        assert publish.publish(root, Registry(root, dataset), done.version, done.key)
 
 
 @pytest.fixture
 def pumps(decided: Callable[[str], Path]) -> Path:
     """The project of the binary task."""
     return decided("pumps")
-
-
-@pytest.fixture
-def own_pumps(pumps: Path, tmp_path: Path) -> Path:
-    """A copy for a test that changes it; the artifacts stay where MLflow has them noted."""
-    copy = tmp_path / "own"
-    shutil.copytree(pumps, copy, symlinks=True)
-    return copy

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from refit.registry import Registry
+from refit.registry import DESCRIPTION, Registry
 from refit.review import card, gather, page, publish, text
 from refit.review.findings import Estimate
 from tests.review.conftest import HOSTILE
@@ -57,16 +57,37 @@ def test_the_card_is_written_from_evidence(pumps: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_description_is_report_and_card(pumps: Path) -> None:
-    """The version in MLflow is described by both, within what its database takes."""
+def test_the_version_is_described_by_its_card(pumps: Path) -> None:
+    """Verdict, gates that did not pass, and what fits of the card into MLflow's database."""
     registry = Registry(pumps, "pumps")
+    found = review(pumps, 2)
     told = registry._client.get_model_version("pumps", "2").description
-    assert told.startswith("**Version 2 ")
-    assert "## Intended use" in told
-    assert len(told) <= card.DESCRIPTION
-    long = card.description(review(pumps, 2), "word " * 950)
-    assert len(long) <= card.DESCRIPTION
-    assert "The rest stands in `model-card-2.md`" in long
+    assert told == card.description(found)
+    assert told.startswith(f"**{card.escape(found.sentence)}**")
+    for gate in (gate for _, group in found.groups for gate in group if gate.result != "pass"):
+        assert card.escape(f"{gate.name}: {gate.result}") in told
+    for heading in ("Intended use", "Limits", "How to make it again"):
+        assert f"## {heading}" in told
+    long = card.description(replace(found, slices=found.slices * 300))
+    assert len(long) <= DESCRIPTION
+    assert "## By slice" not in long
+    assert "## How to make it again" in long
+    assert "`model-card-2.md`" in long
+
+
+@pytest.mark.slow
+def test_a_long_report_is_cut_for_the_database(pumps: Path, tmp_path: Path) -> None:
+    """The description takes whole lines of it, the file of the decision takes all."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pumps, copy, symlinks=True)
+    registry = Registry(copy, "pumps")
+    (report,) = (pumps / ".refit/mlartifacts").rglob("decision-2.md")  # MLflow knows no other place
+    before = report.read_bytes()
+    registry.log(registry.version(2), metrics={}, folders={}, report="a line\n" * 999, inputs={})
+    assert report.read_text() == "a line\n" * 999
+    report.write_bytes(before)
+    told = registry._client.get_model_version("pumps", "2").description
+    assert told == "a line\n" * (DESCRIPTION // len("a line\n"))
 
 
 @pytest.mark.slow
@@ -97,7 +118,7 @@ def test_a_page_that_cannot_be_drawn_fails_no_decision(
         raise MemoryError("no room to draw")
 
     monkeypatch.setattr(page, "render", broken)
-    assert publish.publish(copy, registry, 2, before.decisions()[0]["key"], "report") == ""
+    assert publish.publish(copy, registry, 2, before.decisions()[0]["key"]) == ""
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "the review could not be made: MemoryError: no room to draw" in told

@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from refit.registry import DESCRIPTION
 from refit.review.account import SHIFT, UNGRADED
 from refit.review.gather import Review
 from refit.review.wording import interval, percent, places_of
 
-DESCRIPTION = 5000
-"""Characters that MLflow's database keeps of a description."""
 MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 LISTED = 8
 """Drifted columns and small slices that are named; the page has them all."""
@@ -63,16 +62,28 @@ def markdown(review: Review) -> str:
     return "\n".join([head, said, *(_markdown(section) for section in card(review))])
 
 
-def description(review: Review, report: str) -> str:
-    """The report of the decision with as many of the card's sections as MLflow keeps."""
-    text = report.rstrip() + "\n"
-    rest = f"\nThe rest stands in `{file_name(review.version)}` of the run.\n"
+def description(review: Review) -> str:
+    """The verdict and the card as far as MLflow keeps it: sections that are too long are left out.
+
+    What is left out stands in the card's own file and in that of the decision.
+    """
+    text = f"**{escape(review.sentence)}**\n\n{_gates(review)}"
+    rest = f"\nThe whole card: `{file_name(review.version)}` of the run.\n"
     for section in card(review):
         part = "\n" + _markdown(section)
-        if len(text) + len(part) + len(rest) > DESCRIPTION:
-            return text + rest if len(text) + len(rest) <= DESCRIPTION else text
-        text += part
-    return text
+        if len(text) + len(part) + len(rest) <= DESCRIPTION:
+            text += part
+    return text + rest
+
+
+def _gates(review: Review) -> str:
+    """How many gates passed, and each of the others by name."""
+    gates = [gate for _, group in review.groups for gate in group]
+    others = [f"{gate.name}: {gate.result}" for gate in gates if gate.result != "pass"]
+    if not gates:
+        return ""
+    passed = f"{len(gates) - len(others)} of {len(gates)} gates passed"
+    return escape("; ".join([passed, _few(others)] if others else [passed])) + ".\n"
 
 
 def file_name(version: int) -> str:

@@ -19,7 +19,7 @@ def file_name(version: int) -> str:
     return f"review-{version}.html"
 
 
-def publish(root: Path, registry: Registry, version: int, key: str, report: str) -> str:
+def publish(root: Path, registry: Registry, version: int, key: str) -> str:
     """Make the review of a decision and log it.
 
     Args:
@@ -27,13 +27,12 @@ def publish(root: Path, registry: Registry, version: int, key: str, report: str)
         registry: of the project.
         version: that was decided about.
         key: of the decision.
-        report: of the decision, as Markdown: the description begins with it.
 
     Returns:
         Where it is to be seen, as Markdown; empty when it could not be made.
     """
     try:
-        _log(root, registry, registry.version(version), key, report)
+        _log(root, registry, registry.version(version), key)
         registry.note(registry.version(version), {reviewed_tag(key): "yes"})
         return where(root, registry, registry.version(version))
     except Exception as error:  # noqa: BLE001 - no fault of a page may fail a decision that stands
@@ -42,13 +41,13 @@ def publish(root: Path, registry: Registry, version: int, key: str, report: str)
         return ""
 
 
-def _log(root: Path, registry: Registry, version: Version, key: str, report: str) -> None:
+def _log(root: Path, registry: Registry, version: Version, key: str) -> None:
     review = gather.of_version(root, registry, version, key)
     texts = {
         file_name(version.number): page.render(review),
         card.file_name(version.number): card.markdown(review),
     }
-    registry.attach(version, texts, card.description(review, report))
+    registry.attach(version, texts, card.description(review))
 
 
 def where(root: Path, registry: Registry, version: Version) -> str:
