@@ -40,6 +40,8 @@ REPRODUCED = "refit.reproduced."
 DIFFERS = "refit.differs"
 """Tags: the best grade of reproducibility; when and where each was reached; the last time that
 bytes differed."""
+RECORDED = {"outcome", "key", "sentence", "evidence"}
+"""Fields of every recorded decision."""
 SAMPLE = "examples.parquet"
 """Example rows with the version's own predictions, beside its bundle."""
 PAGE = 1000
@@ -90,7 +92,7 @@ def _parsed(text: str) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads(text)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and "outcome" in found else None
+    return found if isinstance(found, dict) and found.keys() >= RECORDED else None
 
 
 class Registry:
