@@ -5,6 +5,7 @@ warning, the decision stands, and `refit review` makes the page at any time.
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from refit import servers
@@ -38,6 +39,8 @@ def publish(root: Path, registry: Registry, version: int, key: str) -> str:
     except Exception as error:  # noqa: BLE001 - no fault of a page may fail a decision that stands
         said = str(error) if isinstance(error, RefitError) else f"{type(error).__name__}: {error}"
         print(f"warning: the review could not be made: {said}", file=sys.stderr, flush=True)
+        with suppress(RefitError):  # one warning is enough, unless the registry itself is lost
+            registry.note(registry.version(version), {reviewed_tag(key): "no"})
         return ""
 
 
