@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
-from refit import ledger, people, promote, standing, tracking
+from refit import ledger, mlflow_faults, people, promote, standing, tracking
 from refit.core import files
 from refit.core.errors import ConfigError, PipelineError, RegistryError
 from refit.identity import identity
@@ -180,6 +181,29 @@ def test_an_alias_that_disagrees_is_put_right(root: Path, tmp_path: Path, quick:
         _, entry = standing.settle(registry).entries[-1]
     assert (entry.kind, entry.after, entry.why) == ("alias", 2, "put back: it named version 3")
     assert registry.aliased("champion") == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "calls"), [("duplicate key value violates", 3), ("disk is full", 1)]
+)
+def test_who_meets_another_writer_writes_again(
+    said: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two who write one row is told so, and asks again; other faults are raised."""
+    monkeypatch.setattr(mlflow_faults.random, "uniform", lambda *_: 0)
+    made: list[str] = []
+
+    def write() -> None:
+        made.append(said)
+        if len(made) < 3:
+            raise RegistryError("it cannot be written") from MlflowException(said)
+
+    if calls == 1:
+        with pytest.raises(RegistryError, match="cannot be written"):
+            mlflow_faults.patiently(write)
+    else:
+        mlflow_faults.patiently(write)
+    assert len(made) == calls
 
 
 def test_an_entry_cut_short_is_finished(root: Path, tmp_path: Path) -> None:

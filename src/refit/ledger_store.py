@@ -5,8 +5,6 @@ tags in one transaction, on every database, so an entry is there whole or not at
 number cannot be. Whoever loses that race inside MLflow three times is told so, and asks again.
 """
 
-import random
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,8 +23,6 @@ SOURCE = "refit:/ledger"
 absolute paths only."""
 SAID = "The decisions about {name}, one a version, written by Refit: `refit history` prints them."
 PAGE = 5000
-PATIENCE = 120.0
-"""Seconds for which a busy registry is asked again."""
 
 
 class LedgerStore:
@@ -53,23 +49,23 @@ class LedgerStore:
 
     def add(self, entry: Entry) -> None:
         """Store the entry under the next number."""
-        deadline = time.monotonic() + PATIENCE
-        while not self._added(entry, last=time.monotonic() > deadline):
-            time.sleep(random.uniform(0.02, 0.3))  # noqa: S311 - so that rivals do not meet again
 
-    def _added(self, entry: Entry, *, last: bool) -> bool:
-        try:
-            with faults.said("the ledger cannot be written", self.name):
-                self._client.create_model_version(
-                    self.name, SOURCE, tags={ENTRY: entry.text()}, description=_brief(entry)
-                )
-        except RegistryError as error:
-            if faults.missing(error):
+        def write() -> None:
+            try:
+                self._create(entry)
+            except RegistryError as error:
+                if not faults.missing(error):
+                    raise
                 self._make()
-            elif last or not faults.busy(error):
-                raise
-            return False
-        return True
+                self._create(entry)
+
+        faults.patiently(write)
+
+    def _create(self, entry: Entry) -> None:
+        with faults.said("the ledger cannot be written", self.name):
+            self._client.create_model_version(
+                self.name, SOURCE, tags={ENTRY: entry.text()}, description=_brief(entry)
+            )
 
     def _make(self) -> None:
         try:

@@ -1,10 +1,23 @@
 """MLflow's faults in words, and which of them mean that a thing is missing, there, or busy."""
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from refit import tracking
 from refit.core.errors import RegistryError
+
+PATIENCE = 120.0
+"""Seconds for which a busy registry is asked again."""
+RACES = (
+    "Giving up after",
+    "duplicate key",
+    "UNIQUE constraint",
+    "Duplicate entry",
+    "were matched",
+)
+"""What MLflow and its databases say to the second of two who write or delete the same row."""
 
 
 @contextmanager
@@ -41,7 +54,22 @@ def there(error: RegistryError) -> bool:
 
 def busy(error: RegistryError) -> bool:
     """Whether others were writing at that moment, so that the same may succeed in the next."""
-    return _code(error) == "TEMPORARILY_UNAVAILABLE" or "Giving up after" in str(error.__cause__)
+    text = str(error.__cause__)
+    return _code(error) == "TEMPORARILY_UNAVAILABLE" or any(word in text for word in RACES)
+
+
+def patiently(write: Callable[[], None]) -> None:
+    """Write; once more, as long as others are writing the same at the same moment."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            write()
+        except RegistryError as error:
+            if not busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.02, 0.3))  # noqa: S311 - so that rivals do not meet again
+        else:
+            return
 
 
 def _code(error: RegistryError) -> str:

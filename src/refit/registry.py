@@ -167,11 +167,15 @@ class Registry:
 
     def point(self, alias: str, number: int | None) -> None:
         """Let the alias name the version; None takes the alias away."""
-        with self._said(f"the alias {alias} cannot be set") as client:
-            if number is None:
-                client.delete_registered_model_alias(self.name, alias)
-            else:
-                client.set_registered_model_alias(self.name, alias, str(number))
+
+        def write() -> None:
+            with self._said(f"the alias {alias} cannot be set") as client:
+                if number is None:
+                    client.delete_registered_model_alias(self.name, alias)
+                else:
+                    client.set_registered_model_alias(self.name, alias, str(number))
+
+        faults.patiently(write)
 
     def marks(self) -> dict[int, dict[str, str]]:
         """The tags of every version, by number."""
@@ -235,13 +239,16 @@ class Registry:
             if lineage is not None:
                 text = json.dumps({**lineage, "run": run}, indent=2, sort_keys=True)
                 client.log_text(run, f"{text}\n", f"{folder}/{LINEAGE}")
-            made = client.create_model_version(
-                self.name,
-                f"runs:/{run}/{folder}",
-                run,
-                tags={**(tags or {}), **noted, DIGEST: digest, tracking.FINGERPRINT: fingerprint},
-            )
-        return self._first(_version(made))
+        noted |= {**(tags or {}), DIGEST: digest, tracking.FINGERPRINT: fingerprint}
+        made: list[Version] = []
+
+        def create() -> None:
+            with self._said("the bundle cannot be registered") as client:
+                source = f"runs:/{run}/{folder}"
+                made.append(_version(client.create_model_version(self.name, source, run, noted)))
+
+        faults.patiently(create)
+        return self._first(made[0])
 
     def version(self, number: int) -> Version:
         """The version with this number.
@@ -357,8 +364,12 @@ class Registry:
 
     def untag(self, number: int, tag: str) -> None:
         """Take a tag off the version."""
-        with self._said("the version's tag cannot be deleted") as client:
-            client.delete_model_version_tag(self.name, str(number), tag)
+
+        def write() -> None:
+            with self._said("the version's tag cannot be deleted") as client:
+                client.delete_model_version_tag(self.name, str(number), tag)
+
+        faults.patiently(write)
 
     def download(self, version: Version) -> Path:
         """The version's bundle as a local folder, its digest verified."""
@@ -433,8 +444,11 @@ class Registry:
         return first
 
     def _tag(self, version: Version, key: str, value: str) -> None:
-        with self._said("the version cannot be tagged") as client:
-            client.set_model_version_tag(self.name, str(version.number), key, value)
+        def write() -> None:
+            with self._said("the version cannot be tagged") as client:
+                client.set_model_version_tag(self.name, str(version.number), key, value)
+
+        faults.patiently(write)
 
     @contextmanager
     def _said(self, what: str) -> Iterator["MlflowClient"]:
