@@ -16,6 +16,7 @@ from attempt import DOORS, STAGES, Attempt
 from picture import rows
 
 ANY = tuple(DOORS)
+STARTING = "the server is starting"
 WRITTEN = {
     "validate": "data/validation.json",
     "preprocess": "data/prepared/encoder.json",
@@ -102,7 +103,7 @@ def boundaries() -> tuple[Boundary, ...]:
     stages.insert(begun + 1, database)
     return (
         Boundary(
-            name="the server is starting",
+            name=STARTING,
             doors=("flow",),
             targets=server,
             reached=lambda attempt, _: attempt.server() is not None,

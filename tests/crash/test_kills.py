@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from attempt import DOORS, Attempt, stop
-from boundaries import Boundary, Marks, boundaries
+from boundaries import STARTING, Boundary, Marks, boundaries
 from picture import differences, picture, unsound
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -177,7 +177,7 @@ class Round:
         door = self.draw.choice([d for d in OFTEN if place is None or d in place.doors])
         if self.only and door != self.only:
             door = self.only if place is None or self.only in place.doors else self.unblocked(door)
-        if place and place.name == "the server is starting":
+        if place and place.name == STARTING:
             stop(self.project.root)
         log = self.project.root / ".refit/crash.log"
         log.parent.mkdir(exist_ok=True)
@@ -185,10 +185,9 @@ class Round:
             attempt = Attempt(self.project, door, output)
             try:
                 if self.await_moment(attempt, place):
-                    target = self.draw.choice(
-                        place.targets if place else ("run", "stage", "server")
+                    self.kill(
+                        attempt, self.target(place), place.name if place else "at a random moment"
                     )
-                    self.kill(attempt, target, place.name if place else "at a random moment")
             finally:
                 if attempt.process.poll() is None:
                     attempt.kill()
@@ -203,6 +202,12 @@ class Round:
                 return True
             time.sleep(0.005)
         return False
+
+    def target(self, place: Boundary | None) -> str:
+        """One of the place's, drawn; the first server that starts is killed, lest none ever be."""
+        if place and place.name == STARTING and not self.tally.targets["server through flow"]:
+            return "server"
+        return self.draw.choice(place.targets if place else ("run", "stage", "server"))
 
     def kill(self, attempt: Attempt, target: str, place: str) -> None:
         """Kill the target, or the run itself where the target is not there."""

@@ -216,7 +216,8 @@ def lay_hands_on(root: Path, what: str) -> None:
         client.delete_model_version("pumps-ledger", "1")
     elif what == "changed entry":
         text = client.get_model_version("pumps-ledger", "2").tags["refit.entry"]
-        client.set_model_version_tag("pumps-ledger", "2", "refit.entry", text.replace("2.", "3."))
+        changed = text.replace('"why":"', '"why":"not ')
+        client.set_model_version_tag("pumps-ledger", "2", "refit.entry", changed)
     elif what == "ledger":
         client.delete_registered_model("pumps-ledger")
     else:
