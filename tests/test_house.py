@@ -33,6 +33,8 @@ SECTIONS = {
 VIOLATIONS = {
     "Higher layers import lower ones": ("src/refit/core/errors.py", "import refit.cli"),
     "The core's own layers": ("src/refit/core/errors.py", "import refit.core.files"),
+    "Judging's own layers": ("src/refit/judging/gate.py", "import refit.judging.judge"),
+    "The review's own layers": ("src/refit/review/findings.py", "import refit.review.publish"),
     "The engine knows no dataset": ("src/refit/metrics.py", "import flights.tables"),
     "MLflow is imported by its client's own modules alone": ("src/refit/train.py", "import mlflow"),
     "DVC is imported by pipeline alone": ("src/refit/status.py", "import dvc.repo"),
