@@ -26,13 +26,12 @@ import psutil
 
 from refit import leftovers
 from refit.core.errors import PipelineError
-from refit.core.parent import PARENT
+from refit.core.parent import PARENT, RWLOCK
 from refit.lock import POLL, only_one
 from refit.stagelog import Log, OnOutput, Outcome, Output, causes, failure, interrupted
 from refit.stagelog import changes as readable
 
 LOCK = Path(".dvc/tmp/refit.lock")
-RWLOCK = Path(".dvc/tmp/rwlock")
 ASIDE = Path(".dvc/tmp/refit.part")
 DVC_LOCK = Path("dvc.lock")
 MENDED = (

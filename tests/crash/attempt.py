@@ -23,6 +23,8 @@ DOORS = {
 STAGES = ("validate", "preprocess", "baseline", "train", "evaluate")
 LIMIT = 240.0
 """Seconds after which an undisturbed try counts as stuck."""
+PATIENCE = 60.0
+"""Seconds in which a stage must be gone after its run."""
 
 
 @dataclass
@@ -92,7 +94,16 @@ class Attempt:
         self.process.kill()
         self.process.wait()
         if at_work is not None:
-            at_work[1].wait(10)  # it asked the kernel to die with its parent
+            self._await_end(at_work[1])
+
+    def _await_end(self, stage: psutil.Process) -> None:
+        """It asked the kernel to die with its parent, or finds its parent gone while it loads."""
+        try:
+            stage.wait(PATIENCE)
+        except psutil.TimeoutExpired:
+            with suppress(psutil.Error):
+                told = (stage.cmdline(), f"parent {stage.ppid()}, was {self.process.pid}")
+                raise AssertionError(f"a stage outlived its run: {stage} {told}") from None
 
     def kill_stage(self) -> str:
         """Kill the stage's process alone; returns its name, '' when none is at work."""

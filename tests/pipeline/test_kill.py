@@ -1,9 +1,11 @@
 """Kill -9 in the middle of a stage: the stage dies as well, and the next run just works."""
 
+import ctypes
+import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -43,6 +45,7 @@ stages:
     outs: [second.out]
 """
 PAUSE = 1.0
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def define(repository: Any, *, pause: float, before: str = "") -> None:
@@ -135,9 +138,24 @@ def test_a_kill_while_the_result_is_taken_in(
     assert repository.run() == {"first": "Cached", "second": "Cached"}
 
 
+@pytest.fixture
+def foster(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Who adopts orphans: the first process, or this very one, as in a container without init."""
+    own = request.param == "this process"
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(own))
+    yield request.param
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+@pytest.mark.parametrize("foster", ["the first process", "this process"], indirect=True)
+@pytest.mark.parametrize("rwlock", ["there", "swept"])
 @pytest.mark.parametrize("door", ["refit", "dvc"])
 def test_a_kill_while_the_stage_is_still_loading(
-    repository: Any, wait_until: Callable[[Callable[[], bool], str], None], door: str
+    repository: Any,
+    wait_until: Callable[[Callable[[], bool], str], None],
+    door: str,
+    rwlock: str,
+    foster: str,
 ) -> None:
     """A stage whose parent was killed while Python was still starting does no work either."""
     define(repository, pause=0, before="pathlib.Path('loading').touch(); time.sleep(1)")
@@ -146,8 +164,12 @@ def test_a_kill_while_the_stage_is_still_loading(
     (stage,) = psutil.Process(process.pid).children()
     process.kill()
     process.wait()
+    if rwlock == "swept":
+        (repository.root / ".dvc/tmp/rwlock").unlink()
     wait_until(lambda: not alive(stage.pid), "the stage goes on for ever")
     assert not (repository.root / "begun").exists(), "the orphan did its work"
+    if foster == "this process":
+        os.waitpid(stage.pid, 0)
 
 
 def test_ctrl_c_ends_run_and_stage(

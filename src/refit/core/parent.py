@@ -5,14 +5,20 @@ later, beneath the next run. (Linux only: elsewhere a stage outlives its parent.
 """
 
 import ctypes
+import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 from refit.core.errors import PipelineError
 
 PARENT = "REFIT_PARENT"
 """Names the process that started a stage; Refit's own door sets it, DVC's cannot."""
+OF_DVC = "DVC_STAGE"
+"""What DVC sets for every command of a stage."""
+RWLOCK = Path(".dvc/tmp/rwlock")
+"""In which DVC notes the process that runs a stage, from before its command begins to its end."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -24,21 +30,33 @@ def die_with_parent() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
+    first = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(os.environ.get(PARENT, parent)) or _adopted():
+    expected = _starters()
+    if os.getppid() not in ({first} if expected is None else expected):
         raise PipelineError(
             "the run that started this stage has ended",
             got=f"process {os.getppid()} as parent",
-            expected=f"process {os.environ.get(PARENT, parent)}",
+            expected=f"process {' or '.join(map(str, sorted(expected or {first})))}",
             do="run `refit run` again; if that run is still there, begin the stage's `cmd` in"
             " dvc.yaml with `exec`, so that no shell stands between the two",
         )
 
 
-def _adopted() -> bool:
-    """Whether the first process has this one from a parent that died before we could ask.
+def _starters() -> set[int] | None:
+    """The processes of which one is the stage's parent; None where that is not written down.
 
-    What the first process starts itself is in its session or leads one of its own.
+    What an orphan is given for a parent cannot be told from its first one otherwise: in a container
+    or a desktop's session that is often a process of the same kind.
     """
-    return os.getppid() == 1 and os.getsid(0) not in {os.getsid(1), os.getpid()}
+    if PARENT in os.environ:
+        return {int(os.environ[PARENT])}
+    if OF_DVC not in os.environ:
+        return None
+    try:
+        held = json.loads(RWLOCK.read_text(encoding="utf-8"))
+        return {int(writer["pid"]) for writer in held.get("write", {}).values()}
+    except FileNotFoundError:
+        return set()  # swept since, because the process in it was dead
+    except (OSError, ValueError):
+        return None  # another process of DVC is just writing it
