@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +50,19 @@ class Project:
             check=check,
             timeout=240,
         )
+
+    def copy(self, root: Path) -> "Project":
+        """The project in another folder, with what its stages have made, its registry empty."""
+        shutil.copytree(self.root, root, symlinks=True, ignore=shutil.ignore_patterns(".refit"))
+        return Project(root)
+
+    def picture(self) -> dict[str, str]:
+        """Every file but caches of compiled code and DVC's own notes, with its digest."""
+        left_out = {"__pycache__", ".venv", "tmp"}
+        found = (
+            p for p in self.root.rglob("*") if not left_out & {*p.relative_to(self.root).parts}
+        )
+        return {str(p): files.digest(p) for p in found if p.is_file()}
 
     def change(self, section: str, **values: object) -> None:
         """Set parameters."""
@@ -170,17 +183,36 @@ def parcels(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
-    """Projects by dataset, made once and run once through `dvc repro`; leave them as they are."""
-    made: dict[str, Project] = {}
+def shared() -> dict[str, tuple[Project, dict[str, str]]]:
+    """The projects that tests share, by dataset, and the files of each when it was made."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def projects(
+    tmp_path_factory: pytest.TempPathFactory, shared: dict[str, tuple[Project, dict[str, str]]]
+) -> Callable[[str], Project]:
+    """Projects by dataset, made once and run once through `dvc repro`; work in a copy of them."""
 
     def get(dataset: str) -> Project:
-        if dataset not in made:
+        if dataset not in shared:
             project = make_project(tmp_path_factory.mktemp(dataset) / dataset, dataset)
             if dataset == "parcels":
                 project.call("refit", "ingest")
             project.call("dvc", "repro")
-            made[dataset] = project
-        return made[dataset]
+            shared[dataset] = project, project.picture()
+        return shared[dataset][0]
 
     return get
+
+
+@pytest.fixture(autouse=True)
+def _shared_projects_stay_as_they_are(
+    request: pytest.FixtureRequest, shared: dict[str, tuple[Project, dict[str, str]]]
+) -> Iterator[None]:
+    """What one test leaves in a shared project, another would find, or not, by their order."""
+    yield
+    if "projects" in request.fixturenames:
+        for dataset, (project, before) in shared.items():
+            differing = sorted({name for name, _ in before.items() ^ project.picture().items()})
+            assert not differing, f"the test changed the shared {dataset}: {differing[:5]}"

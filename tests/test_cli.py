@@ -1,7 +1,6 @@
 """The command line: help that explains, and a user's mistake answered in one paragraph."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -160,17 +159,10 @@ def test_missing_repositories(pumps: Any, missing: str, said: str) -> None:
     assert f"there is no {said} repository" in done.stderr
 
 
-def own_copy(shared: Any, folder: Path) -> Any:
-    """The shared project as it is, in a folder of its own: what runs here leaves traces."""
-    project = type(shared)(folder / "pumps")
-    shutil.copytree(shared.root, project.root, symlinks=True)
-    return project
-
-
 @pytest.mark.slow
 def test_an_unreachable_mlflow(projects: Any, tmp_path: Path) -> None:
     """Promotion against a dead address is refused in one paragraph that names it."""
-    project = own_copy(projects("pumps"), tmp_path)
+    project = projects("pumps").copy(tmp_path / "pumps")
     environment = {**project.environment, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = subprocess.run(
         [str(project.root / ".venv/bin/refit"), "promote"],
@@ -190,7 +182,7 @@ def test_an_unreachable_mlflow(projects: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_status_says_what_is_champion_and_what_would_run(projects: Any, tmp_path: Path) -> None:
     """Champion, partitions, and after a change the stage that would run with its reason."""
-    project = own_copy(projects("pumps"), tmp_path)
+    project = projects("pumps").copy(tmp_path / "pumps")
     project.call("refit", "promote")
     shown = project.call("refit", "status").stdout
     assert "champion   version 1" in shown

@@ -1,6 +1,7 @@
 """The engine knows no dataset: three tiny ones go through the whole pipeline and both doors."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ METRICS = {
 
 
 @pytest.mark.parametrize("dataset", METRICS)
-def test_a_dataset_goes_through_both_doors(projects: Callable[[str], Any], dataset: str) -> None:
+def test_a_dataset_goes_through_both_doors(
+    projects: Callable[[str], Any], dataset: str, tmp_path: Path
+) -> None:
     """After `dvc repro`, `refit run` finds every stage cached and the lock as it was."""
-    project = projects(dataset)
+    project = projects(dataset).copy(tmp_path / dataset)
     lock = (project.root / "dvc.lock").read_bytes()
     shown = project.call("refit", "run", "--no-server").stdout
     stages = ("validate", "preprocess", "baseline", "train", "evaluate")

@@ -99,16 +99,11 @@ def test_a_wrong_number_of_threads_is_refused(given: str, monkeypatch: pytest.Mo
 @pytest.mark.slow
 def test_every_stage_writes_the_same_bytes_again(projects: Any, tmp_path: Path) -> None:
     """All stages forced anew in fresh processes: every output's digest in dvc.lock is as before."""
-    import shutil
-
-    source = projects("parcels")
-    root = tmp_path / "again"
-    shutil.copytree(source.root, root, symlinks=True)
-    lock = (root / "dvc.lock").read_bytes()
-    project = type(source)(root)
+    project = projects("parcels").copy(tmp_path / "again")
+    lock = (project.root / "dvc.lock").read_bytes()
     shown = project.call("refit", "run", "--no-server", "--force").stdout
     assert shown.count("Completed") >= 5
-    assert (root / "dvc.lock").read_bytes() == lock
+    assert (project.root / "dvc.lock").read_bytes() == lock
 
 
 def test_an_unknown_stage_is_answered_with_the_known_ones() -> None:

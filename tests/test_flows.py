@@ -1,7 +1,6 @@
 """The flow on a real Prefect server: true states, logs, the report, and failures in a paragraph."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,14 +25,9 @@ def project(
     projects: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
     """A project of its own whose pipeline is up to date, and its server, stopped at the end."""
-    from dataclasses import replace
-
-    source = projects("pumps")
-    root = tmp_path_factory.mktemp("flow") / "pumps"
-    shutil.copytree(source.root, root, symlinks=True)
-    shutil.rmtree(root / ".refit", ignore_errors=True)
-    yield replace(source, root=root)
-    servers.stop(root)
+    found = projects("pumps").copy(tmp_path_factory.mktemp("flow") / "pumps")
+    yield found
+    servers.stop(found.root)
 
 
 def ask(root: Path, path: str, body: dict[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """What promotion refuses to compare: other rows, another task, predictions that are no numbers."""
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,9 +28,7 @@ def decided(
 ) -> Path:
     """A copy of a project whose pipeline has run; the champion has the same network."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    copy = tmp_path / "copy"
-    shutil.copytree(projects("pumps").root, copy, symlinks=True)
-    shutil.rmtree(copy / ".refit", ignore_errors=True)
+    copy: Path = projects("pumps").copy(tmp_path / "copy").root
     promote.decide(copy)
     files.write_json(copy / SIGNATURE, files.read_json(copy / SIGNATURE) | {"note": "challenger"})
     return copy

@@ -273,10 +273,8 @@ def test_no_candidate_is_said(tmp_path: Path) -> None:
 @pytest.fixture
 def decided(projects: Callable[[str], Any], tmp_path: Path) -> Path:
     """A copy of a project whose pipeline has run, its registry empty."""
-    copy = tmp_path / "copy"
-    shutil.copytree(projects("pumps").root, copy, symlinks=True)
-    shutil.rmtree(copy / ".refit", ignore_errors=True)
-    return copy
+    root: Path = projects("pumps").copy(tmp_path / "copy").root
+    return root
 
 
 @pytest.mark.slow

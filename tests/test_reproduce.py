@@ -29,11 +29,10 @@ def call_git(root: Path, *arguments: str) -> str:
 
 def copy(project: Any, target: Path) -> Any:
     """The project with all that it has computed, in a repository with one commit."""
-    shutil.copytree(project.root, target, symlinks=True)
-    shutil.rmtree(target / ".refit", ignore_errors=True)
+    copied = project.copy(target)
     call_git(target, "add", "-A")
     call_git(target, "commit", "-q", "-m", "first")
-    return type(project)(target)
+    return copied
 
 
 @pytest.fixture(autouse=True)

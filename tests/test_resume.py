@@ -91,10 +91,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def undisturbed(projects: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stage, str]:
     """The stage after a run to its end, and the digest of its model."""
-    project = projects("pumps")
-    copy = type(project)(tmp_path_factory.mktemp("resume") / "pumps")
-    shutil.copytree(project.root, copy.root, symlinks=True)
-    shutil.rmtree(copy.root / ".refit")
+    copy = projects("pumps").copy(tmp_path_factory.mktemp("resume") / "pumps")
     copy.change("train", batch_size=2, epochs=6, patience=6, dropout=0.2, hidden_width=32)
     code = copy.root / "src/refit/train.py"
     code.write_text(

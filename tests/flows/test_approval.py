@@ -1,7 +1,6 @@
 """A person's answer in Prefect: a real server, a real worker, and both restarted in between."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -33,14 +31,10 @@ def project(
 ) -> Iterator[Any]:
     """A project whose pipeline has run, and in which a person decides."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    source = projects("pumps")
-    root = tmp_path / "pumps"
-    shutil.copytree(source.root, root, symlinks=True)
-    shutil.rmtree(root / ".refit", ignore_errors=True)
-    found = replace(source, root=root)
+    found = projects("pumps").copy(tmp_path / "pumps")
     found.change("promote", approval="person")
     yield found
-    servers.stop(root)
+    servers.stop(found.root)
 
 
 @contextmanager

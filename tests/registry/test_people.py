@@ -30,12 +30,9 @@ MODEL = Path("data/bundle/model.onnx")
 def project(projects: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A copy of a project, its registry empty, in which every candidate passes."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    source = projects("pumps")
-    shutil.copytree(source.root, tmp_path / "copy", symlinks=True)
-    shutil.rmtree(tmp_path / "copy/.refit", ignore_errors=True)
     real = judge.judge
     monkeypatch.setattr(judge, "judge", lambda *a: replace(real(*a), outcome="promote"))
-    return replace(source, root=tmp_path / "copy")
+    return projects("pumps").copy(tmp_path / "copy")
 
 
 def candidate(root: Path, number: int) -> promote.Decision:

@@ -1,6 +1,5 @@
 """Registered versions of small projects, decided about and reviewed once for all tests here."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,7 @@ def decided(
 
     def get(dataset: str) -> Path:
         if dataset not in made:
-            copy = tmp_path_factory.mktemp("review") / dataset
-            shutil.copytree(projects(dataset).root, copy, symlinks=True)
-            shutil.rmtree(copy / ".refit", ignore_errors=True)
+            copy = projects(dataset).copy(tmp_path_factory.mktemp("review") / dataset).root
             _decide(copy, dataset)
             changed = files.read_json(copy / SIGNATURE) | {"note": "challenger"}
             files.write_json(copy / SIGNATURE, changed)
