@@ -39,6 +39,11 @@ ATTEMPTS = 100
 """Races that may be lost before an append gives up; each is won by somebody."""
 
 
+def digest(text: str) -> str:
+    """SHA-256 of what was written: of an entry, of a decision, of a policy."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One decision, once and for all."""
@@ -68,7 +73,7 @@ class Entry:
     @property
     def digest(self) -> str:
         """SHA-256 over every field."""
-        return hashlib.sha256(self.text().encode()).hexdigest()
+        return digest(self.text())
 
     @property
     def moment(self) -> datetime:

@@ -4,18 +4,17 @@ A version is checked as the registry has it at that moment: its digest, that it 
 still predicts what it predicted for its example rows when it was registered.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from refit import git, sample, standing
-from refit.core import files, params
+from refit import git, ledger, sample, standing
+from refit.core import files
 from refit.core.errors import RefitError, RegistryError
 from refit.ledger import Book, Entry, Kind
-from refit.registry import CHALLENGER, CHAMPION, EXAMPLES, SAMPLE, Registry, Version
+from refit.registry import EXAMPLES, SAMPLE, Registry, Version, aliases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ def approve(root: Path, number: int, *, why: str, who: str = "") -> Move:
     Raises:
         RegistryError: it does not wait, or does not pass the check.
     """
-    registry = _registry(root)
+    registry = Registry.of(root)
     with registry.locked():
         _require_waiting(standing.sound(registry), number)
         checked = check(registry, registry.version(number))
@@ -58,7 +57,7 @@ def decline(root: Path, number: int, *, why: str, who: str = "") -> Move:
     Raises:
         RegistryError: it does not wait.
     """
-    registry = _registry(root)
+    registry = Registry.of(root)
     with registry.locked():
         standing.sound(registry)
 
@@ -85,7 +84,7 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
     Raises:
         RegistryError: there is no such version, it was never champion, or does not pass the check.
     """
-    registry = _registry(root)
+    registry = Registry.of(root)
     with registry.locked():
         tags = registry.marks()
         broken = "; ".join(fault.said for fault in registry.book().broken(tags))
@@ -138,16 +137,16 @@ def check(registry: Registry, version: Version) -> str:
 
 def history(root: Path) -> Book:
     """The ledger as it stands."""
-    return _registry(root).book()
+    return Registry.of(root).book()
 
 
 def faults(root: Path) -> list[str]:
     """What `refit history --verify` finds: changed or missing entries, aliases, lost evidence."""
-    registry = _registry(root)
+    registry = Registry.of(root)
     tags = registry.marks()
     book = registry.book()
     found = [fault.said for fault in book.broken(tags)]  # what was mended, its entry says
-    for alias, wanted in ((CHAMPION, book.champion), (CHALLENGER, book.waiting)):
+    for alias, wanted in aliases(book).items():
         named = registry.aliased(alias)
         if named != wanted:
             found.append(
@@ -165,10 +164,6 @@ def faults(root: Path) -> list[str]:
 def live(root: Path, moment: datetime) -> int | None:
     """The version that was champion at the moment."""
     return history(root).live(moment)
-
-
-def _registry(root: Path) -> Registry:
-    return Registry(root, params.dataset_name(root / "params.yaml"))
 
 
 def _entry(
@@ -268,8 +263,7 @@ def _version(number: int | None) -> str:
 def _lost_evidence(book: Book, tags: Mapping[int, Mapping[str, str]]) -> list[str]:
     """Decisions in the ledger whose evidence does not stand on their version, if that is there."""
     kept = {
-        number: {hashlib.sha256(text.encode()).hexdigest() for text in found.values()}
-        for number, found in tags.items()
+        number: {ledger.digest(text) for text in found.values()} for number, found in tags.items()
     }
     return [
         f"the evidence of entry {number} on version {entry.version} was changed or is gone"

@@ -7,7 +7,6 @@ there, and finished if a crash had cut it short. Where another champion comes be
 is made anew against that one.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -79,7 +78,7 @@ class _Candidate:
         }
         if champion is not None and self.policy.outlived(_since(book)):
             parts["outlived"] = True  # An older decision asked for more, see refit.judging.gains.
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return ledger.digest(json.dumps(parts, sort_keys=True))
 
 
 def decide(root: Path) -> Decision:
@@ -124,7 +123,7 @@ def _recall(reader: Peek | Registry, book: Book, candidate: _Candidate) -> Decis
     if known is None or entry is None:
         return None
     recorded = known.decision(key)
-    if recorded is None or _sha(known.text(key)) != entry.evidence:
+    if recorded is None or ledger.digest(known.text(key)) != entry.evidence:
         return _without_evidence(entry, known.number)
     found = _recorded(recorded | {"sentence": _now(recorded, known.number, book)}, candidate.root)
     return replace(found, reviewed=reviewed_tag(key) in known.tags)
@@ -178,17 +177,17 @@ def _entered(registry: Registry, candidate: _Candidate, decision: Decision) -> b
             version=decision.version,
             after=decision.version if kind == "promote" else book.champion,
             key=decision.key,
-            evidence=_sha(text),
-            policy=_sha(json.dumps(asdict(candidate.policy), sort_keys=True)),
+            evidence=ledger.digest(text),
+            policy=ledger.digest(json.dumps(asdict(candidate.policy), sort_keys=True)),
             holdout=files.digest(candidate.root / HOLDOUT),
         )
 
     entry = standing.enter(registry, make).decided(decision.key, decision.version)
     if entry is None:
         registry.untag(version.number, decision_tag(decision.key))
-    elif entry.evidence == _sha(version.text(decision.key)):
+    elif entry.evidence == ledger.digest(version.text(decision.key)):
         registry.record(version, decision.key, version.text(decision.key))  # it was there first
-    return entry is not None and entry.evidence == _sha(text)
+    return entry is not None and entry.evidence == ledger.digest(text)
 
 
 def _replaces(kind: Judged, book: Book) -> str:
@@ -199,10 +198,6 @@ def _replaces(kind: Judged, book: Book) -> str:
 
 def _kind(outcome: Outcome, policy: PromoteParams) -> Judged:
     return "wait" if outcome == "promote" and policy.approval == "person" else outcome
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _candidate(root: Path) -> _Candidate:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from refit import ledger, tracking
 from refit import mlflow_faults as faults
-from refit.core import files
+from refit.core import files, params
 from refit.core.errors import RegistryError
 from refit.identity import LINEAGE, identity
 from refit.ledger import Book
@@ -76,6 +76,11 @@ class Version:
         return self.tags.get(decision_tag(key), "")
 
 
+def aliases(book: Book) -> dict[str, int | None]:
+    """What each alias must name by the ledger."""
+    return {CHAMPION: book.champion, CHALLENGER: book.waiting}
+
+
 def reviewed_tag(key: str) -> str:
     """The tag that says that a decision's review has been made."""
     return REVIEWED + key[:16]
@@ -107,6 +112,11 @@ class Registry:
         self._client = tracking.connect(root)
         self.ledger = LedgerStore(self._client, name)
         self._held = False
+
+    @classmethod
+    def of(cls, root: Path) -> "Registry":
+        """The registry of the project's dataset."""
+        return cls(root, params.dataset_name(root / "params.yaml"))
 
     def champion(self) -> Version | None:
         """The champion by the ledger; where there is none yet, by the alias.
@@ -150,7 +160,7 @@ class Registry:
     def named(self, alias: str) -> Version | None:
         """The version of an alias: by the ledger where it has it, else as it is set."""
         book = self.book()
-        told = {CHAMPION: book.champion, CHALLENGER: book.waiting} if book.entries else {}
+        told = aliases(book) if book.entries else {}
         number = told[alias] if alias in told else self.aliased(alias)
         return None if number is None else self.version(number)
 
@@ -222,7 +232,7 @@ class Registry:
             bundle: its folder.
             fingerprint: of the training, which names the run.
             lineage: logged as lineage.json in the place of the bundle's own; it has the run added.
-            examples: rows with the version's predictions, as a Parquet file (see refit.examples).
+            examples: rows with the version's predictions, as a Parquet file (see refit.sample).
             tags: of the version, besides its digest and fingerprint.
         """
         known = self.find(digest)

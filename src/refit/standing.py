@@ -11,7 +11,7 @@ from typing import Protocol
 from refit import git, ledger
 from refit.core.errors import RegistryError
 from refit.ledger import MARK, Book, Entry
-from refit.registry import CHALLENGER, CHAMPION, Registry
+from refit.registry import CHAMPION, Registry, aliases
 
 LOST = "refit.lost."
 """Tag on a version: the digest of an entry that was gone when the ledger was mended."""
@@ -143,7 +143,7 @@ def mend(registry: Registry, make: Callable[[Book], Entry | None]) -> Book:
 
 def _astray(reader: Reader, book: Book) -> dict[str, int | None]:
     """The aliases that are not what the ledger says, with what it says."""
-    wanted = {CHAMPION: book.champion, CHALLENGER: book.waiting}
+    wanted = aliases(book)
     return {name: number for name, number in wanted.items() if reader.aliased(name) != number}
 
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from refit import servers
-from refit.core import params
 from refit.core.errors import RegistryError
 from refit.pipeline import SeveralResults, open_pipeline
 from refit.registry import Registry, Version
@@ -85,7 +84,7 @@ def status(root: Path) -> Status:
     """Ask DVC, the registry and the process table."""
     champion, waiting, fault = None, None, ""
     try:
-        registry = Registry(root, params.dataset_name(root / "params.yaml"))
+        registry = Registry.of(root)
         waiting = registry.book().waiting
         champion = registry.champion()
     except RegistryError as error:

@@ -146,8 +146,7 @@ def _published(root: Path, decision: promote.Decision) -> str:
     from refit.registry import Registry
     from refit.review.publish import publish
 
-    registry = Registry(root, params.dataset_name(root / "params.yaml"))
-    return publish(root, registry, decision.version, decision.key)
+    return publish(root, Registry.of(root), decision.version, decision.key)
 
 
 def _require_unchanged(pipeline: Pipeline) -> None:

@@ -25,7 +25,7 @@ def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str
         return f"Version {version} {_earned(evidence)}: {shown}."
     failed, waiting = _names(evidence, "fail"), _names(evidence, WAITING)
     if outcome == "reject":
-        short = f", less than the minimum effect {evidence['minimum_effect']:g}"
+        short = f", short of the minimum effect {evidence['minimum_effect']:g}"
         lacking = short if "improvement" in failed else ""
         others = _listed([name for name in failed if name != "improvement"])
         return f"Version {version} is rejected: {shown}{lacking}{_also('failed', others)}."
@@ -38,9 +38,13 @@ def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str
 def _compared(evidence: Mapping[str, Any]) -> str:
     if evidence["difference"] is None:
         return f"it could not be compared with {evidence['rival']}"
+    found = [evidence[name] for name in ("difference", "lower", "upper")]
+    word = "better"
+    if found[0] < 0:  # said the other way round: the loss, with its interval
+        word, found = "worse", [-found[0], -found[2], -found[1]]
     return (
-        f"{evidence['metric']} better by {evidence['difference']:.5f}"
-        f" [{evidence['lower']:.5f}, {evidence['upper']:.5f}] than {evidence['rival']}"
+        f"{evidence['metric']} {word} by {found[0]:.5f}"
+        f" [{found[1]:.5f}, {found[2]:.5f}] than {evidence['rival']}"
         f" on {evidence['rows']:,} rows in {evidence['blocks']} blocks"
     )
 

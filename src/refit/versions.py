@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from refit import git, machine
-from refit.core import params
 from refit.core.errors import RegistryError
+from refit.dataset import REFERENCE
 from refit.registry import DIFFERS, GRADE, REPRODUCED, Registry, Version
 from refit.reproduce import GRADES, Reproduction, Target
 
@@ -22,7 +22,7 @@ def find(root: Path, name: str) -> Version | None:
     """
     if not (name.startswith("@") or name.isdigit()):
         return None
-    registry = _registry(root)
+    registry = Registry.of(root)
     if name.isdigit():
         return registry.version(int(name))
     found = registry.named(name[1:])
@@ -41,7 +41,7 @@ def lineage(root: Path, version: Version) -> dict[str, Any]:
     Raises:
         RegistryError: the version was registered without one.
     """
-    told = _registry(root).lineage(version)
+    told = Registry.of(root).lineage(version)
     if "commit" not in told:
         raise RegistryError(
             f"version {version.number} was registered before versions kept their lineage",
@@ -89,10 +89,10 @@ def record(root: Path, version: Version, made: Reproduction) -> None:
     if made.grade is None:
         first = made.differences[0]
         found |= {"stage": first.stage, "path": first.path, "how": first.lines[:3]}
-        _registry(root).note(version, {DIFFERS: json.dumps(found, sort_keys=True)})
+        Registry.of(root).note(version, {DIFFERS: json.dumps(found, sort_keys=True)})
         return
     best = max((made.grade, version.tags.get(GRADE, made.grade)), key=_rank)
-    _registry(root).note(
+    Registry.of(root).note(
         version,
         {REPRODUCED + made.grade: json.dumps(found, sort_keys=True), GRADE: best},
     )
@@ -123,13 +123,9 @@ def lines(told: Mapping[str, Any], version: Version) -> list[str]:
 
 
 def _span(data: Mapping[str, str]) -> str:
-    names = sorted(Path(path).stem for path in data if Path(path).stem != "reference")
+    names = sorted(Path(path).stem for path in data if Path(path).stem != REFERENCE)
     return f"{names[0]} to {names[-1]}" if names else "reference tables only"
 
 
 def _rank(grade: str) -> int:
     return GRADES.index(grade) if grade in GRADES else -1
-
-
-def _registry(root: Path) -> Registry:
-    return Registry(root, params.dataset_name(root / "params.yaml"))

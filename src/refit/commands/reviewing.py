@@ -44,7 +44,7 @@ def review(
 
     here = Path.cwd()
     root = at_root()
-    registry = Registry(root, _dataset(root))
+    registry = Registry.of(root)
     found = gather.of_version(root, registry, names.find(root, registry, version))
     _give(found, here / (output or file_name(found.version)), text=text, show=show)
 
@@ -66,7 +66,7 @@ def compare(
 
     here = Path.cwd()
     root = at_root()
-    registry = Registry(root, _dataset(root))
+    registry = Registry.of(root)
     versions = [names.find(root, registry, name) for name in (old, new)]
     found = gather.of_two(root, registry, *versions)
     page = output or Path(f"compare-{versions[0].number}-{versions[1].number}.html")
@@ -89,9 +89,3 @@ def _give(found: "Review", page: Path, *, text: bool, show: bool) -> None:
     console.print(escape(f"{found.sentence}\nThe review: {page}"))
     if show:
         webbrowser.open(page.resolve().as_uri())
-
-
-def _dataset(root: Path) -> str:
-    from refit.core import params
-
-    return params.dataset_name(root / "params.yaml")

@@ -55,7 +55,7 @@ def _reuse(case: Scored, policy: PromoteParams, reuse: Reuse) -> Gate:
     chance = min(1.0, (reuse.candidates + 1) * policy.alpha)
     used = reuse.decisions >= budget
     said = (
-        f"has decided {reuse.decisions} times before, about {reuse.candidates} other candidates;"
+        f"decisions before: {reuse.decisions}, about other candidates: {reuse.candidates};"
         f" the chance that one of them all is promoted by luck is at most {chance:.1%}"
     )
     if used:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from refit.dataset import REFERENCE
 from refit.registry import DIFFERS, GRADE, REPRODUCED, Version
 from refit.review.kept import Kept
 
@@ -155,7 +156,7 @@ def _origin(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     parent = (commit["parent"] or "no commit")[:12]
     held = "the user's own" if commit["clean"] else f"the workspace as it ran, on top of {parent}"
     names = [Path(path).stem for path in told["data"]]
-    partitions = sorted({name for name in names if name != "reference"})
+    partitions = sorted({name for name in names if name != REFERENCE})
     level = told["determinism"].get("level", "any-x86")  # older versions knew no other
     return [
         ("Commit", f"{commit['commit']} ({held})"),

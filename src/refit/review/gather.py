@@ -457,7 +457,7 @@ def _reuse(evidence: Mapping[str, Any]) -> str:
     rest = [f"{name.replace('_', ' ')} {_plain(value)}" for name, value in told.items()]
     if not decisions:
         return ", ".join(["decided for the first time", *rest])
-    return ", ".join([f"{decisions} decisions about {candidates} candidates", *rest])
+    return ", ".join([f"decisions: {decisions}", f"candidates: {candidates}", *rest])
 
 
 def _standing(registry: Registry, book: Book, number: int) -> str:

@@ -4,7 +4,6 @@ Versions that were registered before some piece was kept, and versions whose art
 deleted, can be reviewed all the same: the review says what is missing.
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from refit import about, context
+from refit import about, context, ledger
 from refit.about import About
 from refit.core import files
 from refit.core.errors import DataError
@@ -98,7 +97,7 @@ def _decision(version: Version, book: Book, key: str | None) -> dict[str, Any] |
 
     def entered(found: dict[str, Any]) -> int:
         text = version.text(found["key"])
-        return order.get(hashlib.sha256(text.encode()).hexdigest(), -1)
+        return order.get(ledger.digest(text), -1)
 
     return max(recorded, key=entered, default=None)
 
