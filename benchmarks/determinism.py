@@ -415,19 +415,17 @@ def trainer(level: str) -> Iterator[float]:
     arrays = generated()
     numeric, categorical, target = map(torch.from_numpy, vars(arrays).values())
     network = model.Network(configure(arrays, "binary", CARDINALITIES, 0, settings))
-    optimizer = model.optimizer(
-        network, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = model.optimizer(network, weight_decay=settings.weight_decay)
     while True:
         order = torch.randperm(ROWS)
         for start_row in range(0, ROWS - settings.batch_size + 1, settings.batch_size):
             rows = order[start_row : start_row + settings.batch_size]
             logits = network(numeric[rows], categorical[rows])
             loss = network.loss("binary", logits, target[rows])
-            optimizer.zero_grad(set_to_none=True)
+            network.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-            optimizer.step()
+            optimizer.step(settings.learning_rate)
             yield float(loss.detach())
 
 

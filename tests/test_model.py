@@ -144,10 +144,10 @@ def test_only_training_drops() -> None:
 def test_only_matrices_decay() -> None:
     """Biases and embeddings are in the group without weight decay."""
     net = network()
-    decayed, others = optimizer(net, learning_rate=0.1, weight_decay=0.3).param_groups
-    assert decayed["weight_decay"] == 0.3
-    assert {p.ndim for p in decayed["params"]} == {2}
-    assert any(p is net.table for p in others["params"])
+    decayed, others = optimizer(net, weight_decay=0.3).groups
+    assert (decayed.weight_decay, others.weight_decay) == (0.3, 0.0)
+    assert {p.ndim for p in decayed.parameters} == {2}
+    assert any(p is net.table for p in others.parameters)
 
 
 def test_no_categories_or_one_layer() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from refit.core import files
 
-VERSION = 2
+VERSION = 3
 """Of the format; a checkpoint of another one is passed over."""
 KEPT = 2
 KEPT_KEYS = 3
@@ -81,24 +81,6 @@ def sweep(folder: Path) -> None:
     by_age = sorted(others, key=lambda path: path.stat().st_mtime_ns)
     for old in by_age[: 1 - KEPT_KEYS]:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """An optimizer's state (its tensors by parameter number) as one flat dictionary."""
-    return {
-        f"{number}.{name}": tensor
-        for number, entry in state["state"].items()
-        for name, tensor in entry.items()
-    }
-
-
-def unflatten(flat: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """The flat tensors by parameter number again, in memory of their own."""
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in flat.items():
-        number, name = key.split(".", 1)
-        entries.setdefault(int(number), {})[name] = tensor.clone()
-    return entries
 
 
 def _read(path: Path) -> Checkpoint | None:

@@ -19,7 +19,6 @@ With F numeric features, C categorical ones, batch B, T bins, width E and H:
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -29,12 +28,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from refit.adamw import AdamW, Group
 from refit.dataset import Task
 from refit.product import Linear
 
 OUTER_EDGE = 3.1
 """Where the first bin begins and the last one ends, in standard deviations."""
-BETAS = (0.9, 0.98)
 LEVELS = 2**16
 """Values of the integers that decide what is dropped."""
 
@@ -182,21 +181,12 @@ def bin_edges(bins: int) -> list[float]:
     return edges
 
 
-def optimizer(
-    network: Network, *, learning_rate: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    """Fused AdamW; only matrices of the layers decay, neither biases nor embeddings."""
-    layers: Sequence[nn.Parameter] = [
-        p for n, p in network.named_parameters() if p.ndim == 2 and n != "table"
-    ]
+def optimizer(network: Network, *, weight_decay: float) -> AdamW:
+    """AdamW; only matrices of the layers decay, neither biases nor embeddings."""
+    layers = [p for n, p in network.named_parameters() if p.ndim == 2 and n != "table"]
     chosen = {id(p) for p in layers}
     others = [p for p in network.parameters() if id(p) not in chosen]
-    return torch.optim.AdamW(
-        [
-            {"params": list(layers), "weight_decay": weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=learning_rate,
-        betas=BETAS,
-        fused=True,
+    return AdamW(
+        Group(parameters=layers, weight_decay=weight_decay),
+        Group(parameters=others, weight_decay=0.0),
     )

@@ -166,9 +166,7 @@ class _Loop:
         self.network = Network(config, torch.Generator().manual_seed(settings.seed))
         if task == "regression":
             self.network.standardise(train.target)
-        self.optimizer = model.optimizer(
-            self.network, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimizer = model.optimizer(self.network, weight_decay=settings.weight_decay)
         self.best: dict[str, Tensor] = {}
         self.progress = _Progress()
         self.batches = len(train) // settings.batch_size
@@ -197,7 +195,7 @@ class _Loop:
             leave=False,
         ) as bar:
             for rows in bar:
-                rate = _rate(progress.step, self.batches * settings.epochs, settings)
+                rate = self._rate(progress.step)
                 loss, norm = self._step(rows, rate)
                 progress.losses.append(loss)
                 progress.step += 1
@@ -216,18 +214,19 @@ class _Loop:
             raise Stopped(signal, self.progress.step)
 
     def _step(self, rows: Tensor, rate: float) -> tuple[float, float]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         logits = self.network(self.numeric[rows], self.categorical[rows])
         loss = self.network.loss(self.task, logits, self.target[rows])
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         value, size = float(loss.detach()), float(norm)
         if not (math.isfinite(value) and math.isfinite(size)):
             raise self._broken(value, size, rate)
-        self.optimizer.step()
+        self.optimizer.step(rate)
         return value, size
+
+    def _rate(self, step: int) -> float:
+        return _rate(step, self.batches * self.settings.epochs, self.settings)
 
     def _broken(self, loss: float, norm: float, rate: float) -> TrainingError:
         bad = [n for n, p in self.network.named_parameters() if not bool(p.isfinite().all())]
@@ -251,7 +250,7 @@ class _Loop:
     def judge(self, validation_loss: float) -> None:
         """Close the epoch, and keep its weights when no epoch was better."""
         progress = self.progress
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self._rate(progress.step - 1)
         if not math.isfinite(validation_loss):
             raise self._broken(validation_loss, math.nan, rate)
         progress.epoch += 1
@@ -277,7 +276,7 @@ class _Loop:
                     step=self.progress.step,
                     model=self.network.state_dict(),
                     best=self.best,
-                    optimizer=checkpoint.flatten(self.optimizer.state_dict()),
+                    optimizer=self.optimizer.state(),
                     randomness=torch.get_rng_state(),
                     progress=vars(self.progress),
                 ),
@@ -290,9 +289,7 @@ class _Loop:
         if found is None:
             return 0
         self.network.load_state_dict(dict(found.model))
-        groups = self.optimizer.state_dict()["param_groups"]
-        entries = checkpoint.unflatten(found.optimizer)
-        self.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        self.optimizer.load(found.optimizer)
         torch.set_rng_state(found.randomness.clone())
         self.best, self.progress = dict(found.best), _Progress(**found.progress)
         self.saved_step = found.step

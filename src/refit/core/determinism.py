@@ -125,4 +125,5 @@ def seed_everything(seed: int, level: Level = STRICTEST) -> None:
     random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(1 if level == "any-x86" else threads(level))
-    torch.use_deterministic_algorithms(mode=True)
+    # The same as use_deterministic_algorithms, which loads torch's compiler too, for a second.
+    torch.set_deterministic_debug_mode("error")
