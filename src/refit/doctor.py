@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refit import imports, pins, servers, tracking
+from refit import imports, people, pins, servers, tracking
 from refit.core import determinism, params
 from refit.core.errors import RefitError
 from refit.pipeline import open_pipeline
@@ -38,6 +38,7 @@ def examine(root: Path) -> Iterator[Check]:
     yield _dependencies(root)
     yield _remote(root)
     yield _asked("MLflow", lambda: _mlflow(root))
+    yield _ledger(root)
     yield _servers(root)
 
 
@@ -140,6 +141,21 @@ def _pipeline(root: Path) -> str:
 def _mlflow(root: Path) -> str:
     tracking.connect(root)
     return os.environ.get("MLFLOW_TRACKING_URI") or ".refit/mlflow.db"
+
+
+def _ledger(root: Path) -> Check:
+    """Decisions that were changed or taken away, and aliases that somebody moved."""
+    try:
+        wrong = people.faults(root)
+    except RefitError as error:
+        wrong = [str(error)]
+    return Check(
+        name="ledger",
+        ok=not wrong,
+        found="; ".join(wrong[:3]) or "whole, and the aliases are as it says",
+        mend="`refit history --verify` lists all; `refit rollback --to V --why ...` mends a broken"
+        " ledger, the next run an alias",
+    )
 
 
 def _asked(name: str, ask: Callable[[], str]) -> Check:
