@@ -1,5 +1,6 @@
 """Small real projects: a Git and DVC repository with Refit's own source and a tiny dataset."""
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import yaml
 
 from refit import imports
 from refit.core import files
+from refit.lock import only_one
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASETS = Path(__file__).resolve().parent / "datasets"
@@ -143,6 +145,7 @@ def make_project(root: Path, dataset: str) -> Project:
     shutil.copytree(ROOT / "src/refit", root / "src/refit", ignore=shutil.ignore_patterns("__pyc*"))
     shutil.copytree(DATASETS / dataset, root / "src" / dataset)
     shutil.copytree(ROOT / "flows", root / "flows", ignore=shutil.ignore_patterns("__pyc*"))
+    compileall.compile_dir(root, quiet=1)  # once, and not by the first process of every copy
     for name in ("dvc.yaml", "params.yaml", "constraints.txt", "prefect.yaml"):
         shutil.copy(ROOT / name, root / name)
     params = yaml.safe_load((root / "params.yaml").read_text()) | {"dataset": dataset}
@@ -165,41 +168,67 @@ def make_project(root: Path, dataset: str) -> Project:
 
 
 @pytest.fixture(scope="session")
-def new_project() -> Callable[[Path, str], Project]:
-    """Makes a fresh project in a folder, of a dataset, for tests that share one of their own."""
-    return make_project
+def common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all of pytest's processes have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return (own if worker_id == "master" else own.parent) / "common"
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> Project:
+    """The project that the first of pytest's processes to want it makes in the folder."""
+    made = folder.with_suffix(".made")
+    with only_one(folder.with_suffix(".lock"), wait=280):
+        if not made.exists():
+            make(folder)
+            made.touch()
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def new_project(common: Path) -> Callable[[Path, str], Project]:
+    """Makes a fresh project in a folder, of a dataset, nothing run yet."""
+
+    def new(root: Path, dataset: str) -> Project:
+        return once(common / f"new-{dataset}", lambda at: make_project(at, dataset)).copy(root)
+
+    return new
 
 
 @pytest.fixture
-def pumps(tmp_path: Path) -> Project:
+def pumps(tmp_path: Path, new_project: Callable[[Path, str], Project]) -> Project:
     """A fresh project of the dataset `pumps`, nothing run yet."""
-    return make_project(tmp_path / "pumps", "pumps")
+    return new_project(tmp_path / "pumps", "pumps")
 
 
 @pytest.fixture
-def parcels(tmp_path: Path) -> Project:
+def parcels(tmp_path: Path, new_project: Callable[[Path, str], Project]) -> Project:
     """A fresh project of the dataset `parcels`, nothing ingested yet."""
-    return make_project(tmp_path / "parcels", "parcels")
+    return new_project(tmp_path / "parcels", "parcels")
 
 
 @pytest.fixture(scope="session")
 def shared() -> dict[str, tuple[Project, dict[str, str]]]:
-    """The projects that tests share, by dataset, and the files of each when it was made."""
+    """The projects that tests share, by dataset, and the files of each as it was made."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def projects(
-    tmp_path_factory: pytest.TempPathFactory, shared: dict[str, tuple[Project, dict[str, str]]]
+    common: Path,
+    new_project: Callable[[Path, str], Project],
+    shared: dict[str, tuple[Project, dict[str, str]]],
 ) -> Callable[[str], Project]:
     """Projects by dataset, made once and run once through `dvc repro`; work in a copy of them."""
 
+    def make(root: Path, dataset: str) -> None:
+        project = new_project(root, dataset)
+        if dataset == "parcels":
+            project.call("refit", "ingest")
+        project.call("dvc", "repro")
+
     def get(dataset: str) -> Project:
         if dataset not in shared:
-            project = make_project(tmp_path_factory.mktemp(dataset) / dataset, dataset)
-            if dataset == "parcels":
-                project.call("refit", "ingest")
-            project.call("dvc", "repro")
+            project = once(common / dataset, lambda root: make(root, dataset))
             shared[dataset] = project, project.picture()
         return shared[dataset][0]
 

@@ -13,9 +13,11 @@ from refit.core.errors import PipelineError
 
 
 @pytest.mark.slow
-def test_the_deviation_is_of_retrains_with_other_seeds(projects: Callable[[str], Any]) -> None:
+def test_the_deviation_is_of_retrains_with_other_seeds(
+    projects: Callable[[str], Any], tmp_path: Path
+) -> None:
     """The command prints each retrain's loss and their deviation, and leaves nothing behind."""
-    project = projects("pumps")
+    project = projects("pumps").copy(tmp_path / "pumps")
     before = files.digest(project.root / "data"), sorted((project.root / ".refit").rglob("*"))
     said = project.call("refit", "seeds", "--retrains", "3").stdout.splitlines()
     losses = [float(line.partition(": ")[2]) for line in said[:-1]]

@@ -72,11 +72,21 @@ def candidates(source: Path, folder: Path, notes: list[str]) -> list[Path]:
     return roots
 
 
-def at_once(commands: list[list[str]]) -> list[str]:
-    """What Python programs print that begin at one moment."""
+def decide_at_once(roots: list[Path]) -> list[tuple[int, int]]:
+    """The version and the champion before it, of each folder's decision."""
+    command = [sys.executable, str(DECIDE), *map(str, roots)]
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True, timeout=500)
+    return [(int(line.split()[0]), int(line.split()[1])) for line in done.stdout.splitlines()]
+
+
+def enter_at_once(commands: list[list[str]]) -> None:
+    """Run the program with each of the arguments; all begin to enter at one moment."""
     begun = [
         subprocess.Popen(
-            [sys.executable, *command], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, str(ENTER), *command],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         for command in commands
     ]
@@ -87,15 +97,9 @@ def at_once(commands: list[list[str]]) -> list[str]:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    ended = [process.communicate(timeout=500)[0] for process in begun]
+    for process in begun:
+        process.communicate(timeout=500)
     assert [process.returncode for process in begun] == [0] * len(begun)
-    return ended
-
-
-def decide_at_once(roots: list[Path]) -> list[tuple[int, int]]:
-    """The version and the champion before it, of each folder's decision."""
-    told = at_once([[str(DECIDE), str(root)] for root in roots])
-    return [(int(line.split()[0]), int(line.split()[1])) for line in told]
 
 
 def entries(root: Path) -> list[Entry]:
@@ -142,7 +146,7 @@ def test_the_ledger_alone_orders_writers(tmp_path: Path, registry: str) -> None:
     client = tracking.connect(tmp_path)
     client.create_registered_model("t")
     numbers = [str(client.create_model_version("t", "refit:/test").version) for _ in range(MANY)]
-    at_once([[str(ENTER), str(tmp_path), *numbers[start::5]] for start in range(5)])
+    enter_at_once([[str(tmp_path), *numbers[start::5]] for start in range(5)])
     book = kept.book()
     assert sorted(entry.version or 0 for _, entry in book.entries) == list(range(1, MANY + 1))
     assert len(list(kept.ledger.texts())) > MANY  # races were lost, and passed over
