@@ -1,6 +1,5 @@
 """Tracking, registry and promotion on a real SQLite MLflow."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -349,8 +348,35 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
     assert len(champion.decisions()) == 1
     ((_, entry),) = registry.book().entries
     assert (entry.kind, entry.version, entry.after) == ("promote", 1, 1)
-    assert entry.evidence == hashlib.sha256(champion.text(found.key).encode()).hexdigest()
+    assert champion.decision(entry.evidence) == champion.decisions()[0]
+    assert found.key == entry.key
     assert promote.decide(decided).cached
+    assert people.faults(decided) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["record", "enter"])
+def test_the_same_decided_elsewhere_meanwhile(
+    decided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Another machine decides the same just before a step: its decision stands, with its evidence."""
+    other = tmp_path / "other"
+    shutil.copytree(decided, other, symlinks=True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/both.db")
+    owner: Any = Registry if step == "record" else standing
+    real = getattr(owner, step)
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(owner, step, real)
+        assert not promote.decide(other).cached
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, step, late)
+    assert promote.decide(decided).cached
+    registry = Registry(decided, "pumps")
+    ((_, entry),) = registry.book().entries
+    assert entry.version is not None
+    assert list(registry.version(entry.version).recorded) == [entry.evidence]
     assert people.faults(decided) == []
 
 

@@ -122,8 +122,8 @@ def _recall(reader: Peek | Registry, book: Book, candidate: _Candidate) -> Decis
     entry = book.decided(key, known.number) if known else None
     if known is None or entry is None:
         return None
-    recorded = known.decision(key)
-    if recorded is None or ledger.digest(known.text(key)) != entry.evidence:
+    recorded = known.decision(entry.evidence)
+    if recorded is None:
         return _without_evidence(entry, known.number)
     found = _recorded(recorded | {"sentence": _now(recorded, known.number, book)}, candidate.root)
     return replace(found, reviewed=reviewed_tag(key) in known.tags)
@@ -183,11 +183,10 @@ def _entered(registry: Registry, candidate: _Candidate, decision: Decision) -> b
         )
 
     entry = standing.enter(registry, make).decided(decision.key, decision.version)
-    if entry is None:
-        registry.untag(version.number, decision_tag(decision.key))
-    elif entry.evidence == ledger.digest(version.text(decision.key)):
-        registry.record(version, decision.key, version.text(decision.key))  # it was there first
-    return entry is not None and entry.evidence == ledger.digest(text)
+    if entry is not None and entry.evidence == ledger.digest(text):
+        return True
+    registry.untag(version.number, decision_tag(decision.key, text))
+    return False
 
 
 def _replaces(kind: Judged, book: Book) -> str:

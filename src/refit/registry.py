@@ -31,10 +31,11 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 """Aliases: what is live, and what waits for a person."""
 DIGEST = "refit.digest"
 DECISION = "refit.decision."
+OUTCOME = "refit.outcome"
 EXAMPLES = "refit.examples"
 REVIEWED = "refit.reviewed."
-"""Tags: the bundle's digest; a decision by its key; the digest of the stored example rows; that the
-review of a decision has been made."""
+"""Tags: the bundle's digest; a decision; how the last one ended; the digest of the stored example
+rows; that the review of a decision has been made."""
 GRADE = "refit.grade"
 REPRODUCED = "refit.reproduced."
 DIFFERS = "refit.differs"
@@ -62,18 +63,19 @@ class Version:
     """Milliseconds since 1970, UTC."""
     tags: Mapping[str, str]
 
-    def decision(self, key: str) -> dict[str, Any] | None:
-        """The decision recorded under the key."""
-        return _parsed(self.text(key))
+    @property
+    def recorded(self) -> dict[str, str]:
+        """Every decision recorded on the version, as it was written, by its digest."""
+        tags = sorted(tag for tag in self.tags if tag.startswith(DECISION))
+        return {ledger.digest(self.tags[tag]): self.tags[tag] for tag in tags}
+
+    def decision(self, evidence: str) -> dict[str, Any] | None:
+        """The recorded decision of that digest; None when it is gone or was changed."""
+        return _parsed(self.recorded.get(evidence, ""))
 
     def decisions(self) -> list[dict[str, Any]]:
         """Every decision recorded on the version."""
-        texts = (text for tag, text in sorted(self.tags.items()) if tag.startswith(DECISION))
-        return [found for text in texts if (found := _parsed(text)) is not None]
-
-    def text(self, key: str) -> str:
-        """The decision recorded under the key, as it was written; '' when there is none."""
-        return self.tags.get(decision_tag(key), "")
+        return [found for text in self.recorded.values() if (found := _parsed(text)) is not None]
 
 
 def aliases(book: Book) -> dict[str, int | None]:
@@ -86,9 +88,17 @@ def reviewed_tag(key: str) -> str:
     return REVIEWED + key[:16]
 
 
-def decision_tag(key: str) -> str:
-    """The tag of a decision."""
-    return DECISION + key[:16]
+def decision_tag(key: str, text: str) -> str:
+    """The tag of a decision as it was written.
+
+    Who decides the same at the same time, and measures other seconds, writes beside it and not over
+    it; the ledger says which one counts.
+    """
+    return f"{_decision_tags(key)}{ledger.digest(text)[:8]}"
+
+
+def _decision_tags(key: str) -> str:
+    return f"{DECISION}{key[:16]}."
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
@@ -369,8 +379,13 @@ class Registry:
 
     def record(self, version: Version, key: str, text: str) -> None:
         """Write a decision, as JSON, onto the version, under its key."""
-        self._tag(version, "refit.outcome", str(json.loads(text)["outcome"]))
-        self._tag(version, decision_tag(key), text)
+        self._tag(version, decision_tag(key, text), text)
+
+    def prune(self, version: Version, key: str, evidence: str) -> None:
+        """Take away what others recorded of a decision, besides the one of that digest."""
+        for tag, text in version.tags.items():
+            if tag.startswith(_decision_tags(key)) and ledger.digest(text) != evidence:
+                self.untag(version.number, tag)
 
     def untag(self, number: int, tag: str) -> None:
         """Take a tag off the version."""

@@ -11,7 +11,7 @@ from typing import Protocol
 from refit import git, ledger
 from refit.core.errors import RegistryError
 from refit.ledger import MARK, Book, Entry
-from refit.registry import CHAMPION, Registry, aliases
+from refit.registry import CHAMPION, OUTCOME, Registry, aliases
 
 LOST = "refit.lost."
 """Tag on a version: the digest of an entry that was gone when the ledger was mended."""
@@ -189,14 +189,22 @@ def _put_back(registry: Registry) -> Book:
 
 
 def _note(registry: Registry, number: int, entry: Entry) -> None:
-    """Note the entry's digest on its version, where there still is one."""
+    """Note the entry's digest on its version, where there still is one.
+
+    Before it, what others have recorded of the same decision is taken away, by a crash's
+    repetition too: only one of them was entered.
+    """
     if entry.version is None:
         return
     tag = f"{MARK}{number}"
     try:
         version = registry.version(entry.version)
-        if version.tags.get(tag) != entry.digest:
-            registry.note(version, {tag: entry.digest})
+        if version.tags.get(tag) == entry.digest:
+            return
+        if entry.key:
+            registry.prune(version, entry.key, entry.evidence)
+            registry.note(version, {OUTCOME: entry.kind})
+        registry.note(version, {tag: entry.digest})
     except RegistryError as error:
         if not registry.missing(error):
             raise

@@ -29,7 +29,7 @@ QUERIES = {
     "inputs": "select d.name, d.digest, count(*) from datasets d join inputs i"
     " on i.source_id = d.dataset_uuid group by 1, 2",
 }
-DECISIONS = "select version, key, value from model_version_tags where substr(key, 1, 15) = 'refit.decision.'"
+DECISIONS = "select version, substr(key, 1, 31), value from model_version_tags where substr(key, 1, 15) = 'refit.decision.'"
 LEDGER = "select version, value from model_version_tags where key = 'refit.entry' order by version"
 TIMES = {"at", "previous"}
 """Fields of an entry that depend on when it was written."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from refit import about, context, ledger
+from refit import about, context
 from refit.about import About
 from refit.core import files
 from refit.core.errors import DataError
@@ -93,13 +93,9 @@ def predictions(registry: Registry, version: Version) -> pl.DataFrame | None:
 def _decision(version: Version, book: Book, key: str | None) -> dict[str, Any] | None:
     """The decision of that key; of none, the one that the ledger entered last."""
     order = {entry.evidence: number for number, entry in book.entries if entry.evidence}
-    recorded = [found for found in version.decisions() if key in {None, found["key"]}]
-
-    def entered(found: dict[str, Any]) -> int:
-        text = version.text(found["key"])
-        return order.get(ledger.digest(text), -1)
-
-    return max(recorded, key=entered, default=None)
+    by_entry = sorted(version.recorded, key=lambda evidence: order.get(evidence, -1))
+    found = [each for evidence in by_entry if (each := version.decision(evidence)) is not None]
+    return next((each for each in reversed(found) if key in {None, each["key"]}), None)
 
 
 class _Reader:
