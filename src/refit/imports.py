@@ -118,8 +118,8 @@ def _whole_folders(root: Path, files: set[str]) -> set[str]:
     for folder in {Path(path).parent for path in files}:
         inside = {path for path in files if Path(path).parent == folder}
         on_disk = {p.relative_to(root).as_posix() for p in (root / folder).rglob("*.py")}
-        acting = {path for path in on_disk if _does_something(root / path)}
-        if len(inside) > 1 and acting == inside:
+        others = (root / path for path in sorted(on_disk - inside))
+        if len(inside) > 1 and not any(map(_does_something, others)):
             named = named - inside | {folder.as_posix()}
     return named
 

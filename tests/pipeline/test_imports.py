@@ -1,6 +1,8 @@
 """dvc.yaml names the code that its stages import: the committed file, and any that is mended."""
 
+import functools
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,14 @@ BUNDLE = "      - src/refit/bundle.py\n"
 LACKS = "stage validate: src/refit/drift.py is imported but not named under `deps`"
 MODULE = "src/refit/stages/validate.py"
 EXTRA = "stage validate: src/refit/bundle.py is named under `deps` but not imported"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_graph() -> Iterator[None]:
+    """The graph of the installed packages, which no test changes, is read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imports, "_graph", functools.cache(imports._graph))
+        yield
 
 
 @pytest.fixture
