@@ -147,9 +147,17 @@ def foster(request: pytest.FixtureRequest) -> Iterator[str]:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
-@pytest.mark.parametrize("foster", ["the first process", "this process"], indirect=True)
-@pytest.mark.parametrize("rwlock", ["there", "swept"])
-@pytest.mark.parametrize("door", ["refit", "dvc"])
+@pytest.mark.parametrize(
+    ("door", "rwlock", "foster"),
+    [
+        ("refit", "there", "the first process"),
+        ("refit", "there", "this process"),
+        ("dvc", "there", "the first process"),
+        ("dvc", "there", "this process"),
+        ("dvc", "swept", "this process"),
+    ],
+    indirect=["foster"],
+)
 def test_a_kill_while_the_stage_is_still_loading(
     repository: Any,
     wait_until: Callable[[Callable[[], bool], str], None],
