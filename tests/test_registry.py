@@ -205,6 +205,29 @@ def test_who_meets_another_writer_writes_again(
     assert len(made) == calls
 
 
+def test_an_evaluation_that_another_logs_as_well_is_logged(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two who note the same data under one run is refused by the database once."""
+    registry = registered(root, "both", tmp_path, 1)
+    client, version = registry._client, registry.version(1)
+    real, tried = client.log_inputs, []
+
+    def meets(*arguments: Any) -> None:
+        tried.append(arguments)
+        if len(tried) == 1:
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets")
+        real(*arguments)
+
+    monkeypatch.setattr(client, "log_inputs", meets)
+    data = {"rows/part-0.parquet": "d" * 64}
+    registry.log(version, metrics={"loss": 0.5}, folders={}, report="# Of both", inputs=data)
+    run = client.get_run(version.run)
+    assert len(tried) == 2
+    assert [each.dataset.name for each in run.inputs.dataset_inputs] == list(data)
+    assert len(client.get_metric_history(version.run, "loss")) == 1
+
+
 def test_an_entry_cut_short_is_finished(root: Path, tmp_path: Path) -> None:
     """After a crash between ledger and alias, the next run notes the entry and sets the alias."""
     registry = registered(root, "short", tmp_path, 1)

@@ -8,7 +8,7 @@ every client of the registry can read them.
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,14 +188,13 @@ class Registry:
     def point(self, alias: str, number: int | None) -> None:
         """Let the alias name the version; None takes the alias away."""
 
-        def write() -> None:
-            with self._said(f"the alias {alias} cannot be set") as client:
-                if number is None:
-                    client.delete_registered_model_alias(self.name, alias)
-                else:
-                    client.set_registered_model_alias(self.name, alias, str(number))
+        def write(client: "MlflowClient") -> None:
+            if number is None:
+                client.delete_registered_model_alias(self.name, alias)
+            else:
+                client.set_registered_model_alias(self.name, alias, str(number))
 
-        faults.patiently(write)
+        self._write(f"the alias {alias} cannot be set", write)
 
     def marks(self) -> dict[int, dict[str, str]]:
         """The tags of every version, by number."""
@@ -252,22 +251,20 @@ class Registry:
         run = self._run(fingerprint)
         folder = _folder(digest)
         noted = {EXAMPLES: hashlib.sha256(examples).hexdigest()} if examples else {}
-        with self._said("the bundle cannot be registered") as client:
+        noted |= {**(tags or {}), DIGEST: digest, tracking.FINGERPRINT: fingerprint}
+        made: list[Version] = []
+
+        def write(client: "MlflowClient") -> None:
             client.log_artifacts(run, str(bundle), folder)
             if examples:
                 _upload(client, run, folder, examples)
             if lineage is not None:
                 text = json.dumps({**lineage, "run": run}, indent=2, sort_keys=True)
                 client.log_text(run, f"{text}\n", f"{folder}/{LINEAGE}")
-        noted |= {**(tags or {}), DIGEST: digest, tracking.FINGERPRINT: fingerprint}
-        made: list[Version] = []
+            source = f"runs:/{run}/{folder}"
+            made.append(_version(client.create_model_version(self.name, source, run, noted)))
 
-        def create() -> None:
-            with self._said("the bundle cannot be registered") as client:
-                source = f"runs:/{run}/{folder}"
-                made.append(_version(client.create_model_version(self.name, source, run, noted)))
-
-        faults.patiently(create)
+        self._write("the bundle cannot be registered", write)
         return self._first(made[0])
 
     def version(self, number: int) -> Version:
@@ -323,10 +320,13 @@ class Registry:
 
     def attach(self, version: Version, texts: Mapping[str, str], description: str) -> None:
         """Log texts, by file name, to the version's run, and describe the version in Markdown."""
-        with self._said("the review cannot be logged") as client:
+
+        def write(client: "MlflowClient") -> None:
             for name, text in texts.items():
                 client.log_text(version.run, text, name)
             client.update_model_version(self.name, str(version.number), description)
+
+        self._write("the review cannot be logged", write)
 
     def address(self, version: Version, path: str, server: str) -> str:
         """Where MLflow's own pages, served at `server`, show an artifact of the version's run."""
@@ -366,7 +366,8 @@ class Registry:
             )
             for name, digest in inputs.items()
         ]
-        with self._said("the evaluation cannot be logged") as client:
+
+        def write(client: "MlflowClient") -> None:
             logged = client.get_run(version.run).data.metrics
             for name, value in metrics.items():
                 if logged.get(name) != value:  # a second point would draw a curve
@@ -376,6 +377,8 @@ class Registry:
             client.log_text(version.run, report, f"decision-{version.number}.md")
             client.log_inputs(version.run, listed)
             client.update_model_version(self.name, str(version.number), _beginning(report))
+
+        self._write("the evaluation cannot be logged", write)
 
     def record(self, version: Version, key: str, text: str) -> None:
         """Write a decision, as JSON, onto the version, under its key."""
@@ -389,12 +392,10 @@ class Registry:
 
     def untag(self, number: int, tag: str) -> None:
         """Take a tag off the version."""
-
-        def write() -> None:
-            with self._said("the version's tag cannot be deleted") as client:
-                client.delete_model_version_tag(self.name, str(number), tag)
-
-        faults.patiently(write)
+        self._write(
+            "the version's tag cannot be deleted",
+            lambda client: client.delete_model_version_tag(self.name, str(number), tag),
+        )
 
     def download(self, version: Version) -> Path:
         """The version's bundle as a local folder, its digest verified."""
@@ -469,11 +470,19 @@ class Registry:
         return first
 
     def _tag(self, version: Version, key: str, value: str) -> None:
-        def write() -> None:
-            with self._said("the version cannot be tagged") as client:
-                client.set_model_version_tag(self.name, str(version.number), key, value)
+        self._write(
+            "the version cannot be tagged",
+            lambda client: client.set_model_version_tag(self.name, str(version.number), key, value),
+        )
 
-        faults.patiently(write)
+    def _write(self, what: str, write: Callable[["MlflowClient"], None]) -> None:
+        """Write; once more, as long as others are writing the same at the same moment."""
+
+        def once() -> None:
+            with self._said(what) as client:
+                write(client)
+
+        faults.patiently(once)
 
     @contextmanager
     def _said(self, what: str) -> Iterator["MlflowClient"]:
