@@ -223,9 +223,13 @@ def parcels(tmp_path: Path, new_project: Callable[[Path, str], Project]) -> Proj
     return new_project(tmp_path / "parcels", "parcels")
 
 
+Shared = dict[str, tuple[Project, dict[str, str]]]
+"""Projects by dataset, and the files of each as it was made."""
+
+
 @pytest.fixture(scope="session")
-def shared() -> dict[str, tuple[Project, dict[str, str]]]:
-    """The projects that tests share, by dataset, and the files of each as it was made."""
+def shared() -> Shared:
+    """The projects that tests share; empty until one is asked for."""
     return {}
 
 
@@ -233,7 +237,7 @@ def shared() -> dict[str, tuple[Project, dict[str, str]]]:
 def projects(
     common: Path,
     new_project: Callable[[Path, str], Project],
-    shared: dict[str, tuple[Project, dict[str, str]]],
+    shared: Shared,
 ) -> Callable[[str], Project]:
     """Projects by dataset, made once and run once through `dvc repro`; work in a copy of them."""
 
@@ -254,7 +258,7 @@ def projects(
 
 @pytest.fixture(autouse=True)
 def _shared_projects_stay_as_they_are(
-    request: pytest.FixtureRequest, shared: dict[str, tuple[Project, dict[str, str]]]
+    request: pytest.FixtureRequest, shared: Shared
 ) -> Iterator[None]:
     """What one test leaves in a shared project, another would find, or not, by their order."""
     yield

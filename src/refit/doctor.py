@@ -109,14 +109,10 @@ def _determinism(root: Path) -> Check:
 
 
 def _dependencies(root: Path) -> Check:
-    try:
-        wrong = imports.check(root)
-    except RefitError as error:
-        wrong = [str(error)]
-    return Check(
-        name="dvc.yaml",
-        ok=not wrong,
-        found="; ".join(wrong[:3]) or "names the code that each stage imports",
+    return _faultless(
+        "dvc.yaml",
+        lambda: imports.check(root),
+        well="names the code that each stage imports",
         mend="run `refit deps --fix`",
     )
 
@@ -145,17 +141,22 @@ def _mlflow(root: Path) -> str:
 
 def _ledger(root: Path) -> Check:
     """Decisions that were changed or taken away, and aliases that somebody moved."""
-    try:
-        wrong = people.faults(root)
-    except RefitError as error:
-        wrong = [str(error)]
-    return Check(
-        name="ledger",
-        ok=not wrong,
-        found="; ".join(wrong[:3]) or "whole, and the aliases are as it says",
+    return _faultless(
+        "ledger",
+        lambda: people.faults(root),
+        well="whole, and the aliases are as it says",
         mend="`refit history --verify` lists all; `refit rollback --to V --why ...` mends a broken"
         " ledger, the next run an alias",
     )
+
+
+def _faultless(name: str, find: Callable[[], list[str]], *, well: str, mend: str) -> Check:
+    """A check that all is well where nothing is found; of many faults the first three are shown."""
+    try:
+        wrong = find()
+    except RefitError as error:
+        wrong = [str(error)]
+    return Check(name=name, ok=not wrong, found="; ".join(wrong[:3]) or well, mend=mend)
 
 
 def _asked(name: str, ask: Callable[[], str]) -> Check:

@@ -254,17 +254,20 @@ class Registry:
         noted |= {**(tags or {}), DIGEST: digest, tracking.FINGERPRINT: fingerprint}
         made: list[Version] = []
 
-        def write(client: "MlflowClient") -> None:
+        def upload(client: "MlflowClient") -> None:
             client.log_artifacts(run, str(bundle), folder)
             if examples:
                 _upload(client, run, folder, examples)
             if lineage is not None:
                 text = json.dumps({**lineage, "run": run}, indent=2, sort_keys=True)
                 client.log_text(run, f"{text}\n", f"{folder}/{LINEAGE}")
+
+        def create(client: "MlflowClient") -> None:
             source = f"runs:/{run}/{folder}"
             made.append(_version(client.create_model_version(self.name, source, run, noted)))
 
-        self._write("the bundle cannot be registered", write)
+        for write in (upload, create):
+            self._write("the bundle cannot be registered", write)
         return self._first(made[0])
 
     def version(self, number: int) -> Version:
