@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, cast
 from refit.core import determinism
 
 if TYPE_CHECKING:
-    from refit.prepared import Arrays
-    from refit.train import TrainParams
+    from refit.data.prepared import Arrays
+    from refit.training.loop import TrainParams
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = (1, 2, 4)
@@ -167,7 +167,7 @@ def products() -> Iterator[tuple[str, Work]]:
     import threadpoolctl
     import torch
 
-    from refit import product
+    from refit.training import linear_layer
 
     sizes = {
         "multiples of 64": (1024, 448, 192),
@@ -179,8 +179,8 @@ def products() -> Iterator[tuple[str, Work]]:
 
     def ours(a: Any, b: Any) -> Any:
         with openblas.limit(limits=1):
-            product.use("any-x86", int(os.environ[determinism.THREADS]))
-            return product.multiply(a, b)
+            linear_layer.use("any-x86", int(os.environ[determinism.THREADS]))
+            return linear_layer.multiply(a, b)
 
     for label, (m, k, n) in sizes.items():
         a, b = uniform(m, k), uniform(k, n)
@@ -253,7 +253,7 @@ def random_numbers() -> Iterator[tuple[str, Work]]:
     import torch
     from torch.nn import functional
 
-    from refit.model import Network, NetworkConfig, dropout_mask
+    from refit.models.network import Network, NetworkConfig, dropout_mask
 
     def drawn(work: Work) -> Work:
         def seeded() -> Any:
@@ -381,7 +381,7 @@ def ask(child: subprocess.Popen[str], question: str) -> str:
 def settings_of_training() -> "TrainParams":
     """Section `train` of params.yaml."""
     from refit.core import params
-    from refit.train import TrainParams
+    from refit.training.loop import TrainParams
 
     return params.read(TrainParams, "train", ROOT / "params.yaml")
 
@@ -401,21 +401,23 @@ def train_on_demand(level: str) -> None:
 
 
 def trainer(level: str) -> Iterator[float]:
-    """The steps of refit.train on generated rows, without end."""
+    """The steps of refit.training.loop on generated rows, without end."""
     import torch
 
-    from refit import model, product
-    from refit.train import configure
+    from refit.models.network import Network
+    from refit.models.network import optimizer as optimizer_of
+    from refit.training import linear_layer
+    from refit.training.loop import configure
 
     settings = settings_of_training()
     kept = cast("determinism.Level", "machine" if level == "unconstrained" else level)
     if level != "unconstrained":
         determinism.seed_everything(settings.seed, kept)
-    product.use(kept, determinism.threads(kept))
+    linear_layer.use(kept, determinism.threads(kept))
     arrays = generated()
     numeric, categorical, target = map(torch.from_numpy, vars(arrays).values())
-    network = model.Network(configure(arrays, "binary", CARDINALITIES, 0, settings))
-    optimizer = model.optimizer(network, weight_decay=settings.weight_decay)
+    network = Network(configure(arrays, "binary", CARDINALITIES, 0, settings))
+    optimizer = optimizer_of(network, weight_decay=settings.weight_decay)
     while True:
         order = torch.randperm(ROWS)
         for start_row in range(0, ROWS - settings.batch_size + 1, settings.batch_size):
@@ -433,7 +435,7 @@ def generated() -> "Arrays":
     """Arrays of the flights' shape."""
     import numpy as np
 
-    from refit.prepared import Arrays
+    from refit.data.prepared import Arrays
 
     rng = np.random.default_rng(0)
     numeric = rng.normal(size=(ROWS, NUMERIC)).astype(np.float32)

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from refit.core import determinism
+from refit.core import determinism, paths
 
 PATIENCE = 50
 
@@ -23,17 +23,18 @@ def main() -> None:
 def network() -> None:
     """The network as the stage `train` fits it, without tracking."""
     determinism.apply()
-    from refit import prepared, product
     from refit.core import params
-    from refit.inference import predict
-    from refit.train import TrainParams, configure, fit
+    from refit.data import prepared
+    from refit.training import linear_layer
+    from refit.training.inference import predict
+    from refit.training.loop import TrainParams, configure, fit
 
     settings = params.read(TrainParams, "train")
     determinism.seed_everything(settings.seed)
     level = determinism.STRICTEST
-    product.use(level, determinism.threads(level))
-    roles, encoder = prepared.read_description(prepared.PREPARED)
-    train, validation, holdout = (prepared.map_part(prepared.PREPARED, p) for p in PARTS)
+    linear_layer.use(level, determinism.threads(level))
+    roles, encoder = prepared.read_description(paths.PREPARED)
+    train, validation, holdout = (prepared.map_part(paths.PREPARED, p) for p in PARTS)
     config = configure(train, roles.task, encoder.cardinalities, 0, settings)
     with tempfile.TemporaryDirectory() as folder:
         sys.stdout, shown = sys.stderr, sys.stdout
@@ -65,12 +66,12 @@ def lightgbm() -> None:
     import lightgbm as lgb
     import numpy as np
 
-    from refit import prepared
+    from refit.data import prepared
 
-    roles, encoder = prepared.read_description(prepared.PREPARED)
+    roles, encoder = prepared.read_description(paths.PREPARED)
     parts = {}
     for part in PARTS:
-        examples = prepared.read_examples(prepared.PREPARED, part)
+        examples = prepared.read_examples(paths.PREPARED, part)
         codes = encoder.encode_categorical(examples)
         numbers = examples.select(roles.numeric).to_numpy().astype(np.float64)
         target = examples[roles.target].to_numpy()
@@ -103,7 +104,7 @@ def row(name: str, seconds: float, rate: float, target: object, predicted: objec
     """Print a row: fit seconds, training rows (times passes or trees) a second, AUC, log loss."""
     import numpy as np
 
-    from refit import metrics
+    from refit.evaluation import metrics
 
     found = metrics.score("binary", np.asarray(target, float), np.asarray(predicted, float))
     print(

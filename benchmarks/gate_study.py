@@ -39,14 +39,16 @@ import polars as pl
 from bench import ROOT, call, clone, machine
 from retrains import MONTHS, SEEDS
 
-from refit.blocks import block_codes
 from refit.core import files, params
 from refit.dataset import PARTITION, roles
-from refit.judging import compare, gains, judge, policy
-from refit.judging.gate import Outcome, outcome
-from refit.judging.policy import PromoteParams
-from refit.judging.scored import BASELINES, Part, Scored
-from refit.metrics import losses
+from refit.evaluation import paired_bootstrap
+from refit.evaluation.metrics import losses
+from refit.evaluation.time_blocks import block_codes
+from refit.promotion import judge, policy
+from refit.promotion.gate import Outcome, outcome, verdict
+from refit.promotion.gates import improvement
+from refit.promotion.policy import PromoteParams
+from refit.promotion.scoring import BASELINES, Part, Scored
 
 STUDY = ROOT / ".refit/gate-study"
 LATEST = 12
@@ -281,7 +283,7 @@ def _by_rows(at: Month, own: np.ndarray, other: np.ndarray) -> Outcome:
 
 
 def _improved(at: Month, own: np.ndarray, other: np.ndarray, law: PromoteParams) -> Outcome:
-    found = compare.paired(
+    found = paired_bootstrap.paired(
         at.loss(own),
         at.loss(other),
         at.blocks,
@@ -292,7 +294,7 @@ def _improved(at: Month, own: np.ndarray, other: np.ndarray, law: PromoteParams)
         noise=law.seed_deviation * math.sqrt(2),
     )
     words: dict[str, Outcome] = {"pass": "promote", "fail": "reject"}
-    return words.get(compare.verdict(found, law.minimum_effect), "not proven")
+    return words.get(verdict(found, law.minimum_effect), "not proven")
 
 
 def _policy(
@@ -327,7 +329,7 @@ def _policy(
         slices=ROLES.slices,
         fault="",
     )
-    first = gains.improvement(gains.comparison(case, POLICY), case, POLICY, None)
+    first = improvement.improvement(improvement.comparison(case, POLICY), case, POLICY, None)
     gates = (first, *judge.evidence_gates(case, POLICY))
     missed = [
         f"{gate.name}: {gate.result}" for gate in gates if gate.result != "pass" and gate.binding
@@ -357,15 +359,15 @@ def _simulations() -> None:
         ("the same; seeds count", seeds, np.arange(60), {"noise": 0.3 * math.sqrt(2)}),
         ("a true gain of the minimum detectable effect", luck + stated, days, {}),
     ):
-        passed = [
-            compare.verdict(_simulated(row, blocks, **setting), 0) == "pass" for row in trials
-        ]
+        passed = [verdict(_simulated(row, blocks, **setting), 0) == "pass" for row in trials]
         level = "80 %" if "true gain" in name else "2.5 %"
         print(f"| {name} | {level} | {np.mean(passed):.1%} |")
 
 
-def _simulated(row: np.ndarray, blocks: np.ndarray, **setting: float) -> compare.Comparison:
-    return compare.paired(
+def _simulated(
+    row: np.ndarray, blocks: np.ndarray, **setting: float
+) -> paired_bootstrap.Comparison:
+    return paired_bootstrap.paired(
         np.zeros(len(row)),
         row,
         blocks,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from refit.prepared import Arrays
+    from refit.data.prepared import Arrays
 
 MONTHS = range(1, 11)
 """Newest training months: October leaves November for validation and December to judge."""
@@ -33,11 +33,11 @@ SEEDS = 13
 def main(folder: Path, threads: int) -> None:
     """Train what is missing in the folder."""
     determinism.apply()
-    from refit import product
     from refit.core import files
+    from refit.training import linear_layer
 
     determinism.seed_everything(0)
-    product.use(determinism.STRICTEST, threads)
+    linear_layer.use(determinism.STRICTEST, threads)
     examples = files.read_parquet(folder / "examples.parquet")
     for month in MONTHS:
         _month(folder / f"upto-{month:02}", examples, f"2013-{month:02}")
@@ -47,11 +47,13 @@ def _month(folder: Path, examples: "pl.DataFrame", newest: str) -> None:
     import numpy as np
     import polars as pl
 
-    from refit import baselines, encode, prepared
-    from refit.baselines import BaselineParams
     from refit.core import files, params
+    from refit.data import prepared
+    from refit.data.encoder import fit_encoder
+    from refit.data.split import PreprocessParams
     from refit.dataset import roles as roles_of
-    from refit.preprocess import PreprocessParams
+    from refit.models import baselines
+    from refit.models.baselines import BaselineParams
 
     models = [*baselines.NAMES, *(f"seed-{seed}" for seed in range(SEEDS))]
     missing = [name for name in models if not (folder / f"{name}.npy").exists()]
@@ -64,7 +66,7 @@ def _month(folder: Path, examples: "pl.DataFrame", newest: str) -> None:
         "validation": later.filter(pl.col("partition") == pl.col("partition").min()),
         "later": later,
     }
-    encoder = encode.fit(
+    encoder = fit_encoder(
         rows["train"], roles, quantiles=settings.quantiles, min_count=settings.min_count
     )
     parts = {
@@ -97,8 +99,8 @@ def _network(
 ) -> "np.ndarray":
     """What the network of params.yaml says of the later rows, trained with this seed."""
     from refit.core import params
-    from refit.inference import predict
-    from refit.train import TrainParams, configure, fit
+    from refit.training.inference import predict
+    from refit.training.loop import TrainParams, configure, fit
 
     settings = replace(params.read(TrainParams, "train"), seed=seed)
     train = parts["train"]

@@ -22,9 +22,9 @@ from prefect.input import RunInput
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from refit import people
 from refit.core.errors import RefitError
-from refit.project import find_root
+from refit.promotion import approval
+from refit.workspace.project import find_root
 
 KEY = "version-"
 """Names a suspension by the version that waits."""
@@ -69,15 +69,15 @@ def ask(number: int, sentence: str) -> State:
     form = Answer.with_initial_data(description=FORM.format(number=number, sentence=sentence))
     given = suspend_flow_run(wait_for_input=form, key=f"{KEY}{number}")
     root = find_root()
-    told = people.answered(root, number)
+    told = approval.answered(root, number)
     if told:
         return Completed(name=OVERTAKEN, message=told)
     who = given.who.strip() or UNKNOWN
     try:
         if given.answer == "approve":
-            move = people.approve(root, number, why=given.why, who=who)
+            move = approval.approve(root, number, why=given.why, who=who)
         else:
-            move = people.decline(root, number, why=given.why, who=who)
+            move = approval.decline(root, number, why=given.why, who=who)
     except RefitError as error:
         return Failed(message=str(error))
     return Completed(message=move.sentence)
@@ -101,7 +101,7 @@ def _tell() -> int:
         for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=paused)):
             key = str(run.state.state_details.pause_key) if run.state else ""
             number = key.removeprefix(KEY)
-            told = people.answered(find_root(), int(number)) if number.isdigit() else ""
+            told = approval.answered(find_root(), int(number)) if number.isdigit() else ""
             if told:
                 over: State[None] = Completed(name=OVERTAKEN, message=told)
                 client.set_flow_run_state(run.id, over, force=True)

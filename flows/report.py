@@ -1,6 +1,6 @@
 """The report of a run, which Prefect shows as an artifact. It needs no Prefect to be made."""
 
-from refit.steps import StepResult
+from refit.workflow.steps import StepResult
 
 
 def report(results: list[StepResult], fault: str = "") -> str:

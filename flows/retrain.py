@@ -17,8 +17,8 @@ from prefect.states import Completed, Failed
 from flows import approval
 from flows.report import report
 from refit.core.errors import RefitError
-from refit.project import find_root
-from refit.steps import Step, StepResult, steps
+from refit.workflow.steps import Step, StepResult, steps
+from refit.workspace.project import find_root
 
 Watch = Callable[[str, str | StepResult], None]
 """Takes a step's name with a line of its output, or with its result."""

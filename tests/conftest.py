@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 import yaml
 
-from refit import imports
 from refit.core import files
-from refit.lock import only_one
+from refit.pipeline import stage_deps
+from refit.workspace.lock import only_one
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASETS = Path(__file__).resolve().parent / "datasets"
@@ -176,7 +176,7 @@ def make_project(root: Path, dataset: str) -> Project:
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     project.call("dvc", "init", "-q")
     shutil.copy(ROOT / ".dvcignore", root / ".dvcignore")  # compiled copies are no dependency
-    imports.mend(root)
+    stage_deps.mend(root)
     writers: dict[str, Callable[[Path], None]] = {"pumps": write_pumps, "meters": write_meters}
     if dataset in writers:
         writers[dataset](root / "data/raw")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from refit.core import files
-from refit.identity import identity
+from refit.serving.digest import identity
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE / "reference.json"

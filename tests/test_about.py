@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from refit import about
-from refit.about import About
+from refit import dataset_card
 from refit.core.errors import ConfigError
+from refit.dataset_card import About
 
 
 def module(folder: Path, text: str | None, name: str) -> str:
@@ -22,13 +22,13 @@ def module(folder: Path, text: str | None, name: str) -> str:
 def test_words_are_read_kept_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they were written, through JSON; a dataset without them has none."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    text = "from refit.about import About\nABOUT = About(title='T', limits=('one', 'two'))\n"
-    said = about.read(module(tmp_path, text, "wordy"))
+    text = "from refit.dataset_card import About\nABOUT = About(title='T', limits=('one', 'two'))\n"
+    said = dataset_card.read(module(tmp_path, text, "wordy"))
     assert said == About(title="T", limits=("one", "two"))
-    assert about.parse(asdict(said)) == said
-    assert about.read(module(tmp_path, None, "silent")) == About()
-    assert about.read("a_dataset_that_is_not_here") == About()
-    assert about.parse({}) == About()
+    assert dataset_card.parse(asdict(said)) == said
+    assert dataset_card.read(module(tmp_path, None, "silent")) == About()
+    assert dataset_card.read("a_dataset_that_is_not_here") == About()
+    assert dataset_card.parse({}) == About()
 
 
 @pytest.mark.parametrize(
@@ -42,5 +42,5 @@ def test_a_wrong_module_is_one_paragraph(
     monkeypatch.syspath_prepend(str(tmp_path))
     name = module(tmp_path, text, f"wrong_{len(text)}")
     with pytest.raises(ConfigError, match=rf"{name}\.about.*{got}.*not needed"):
-        about.read(name)
+        dataset_card.read(name)
     sys.modules.pop(name, None)

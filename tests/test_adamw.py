@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from refit.adamw import BETAS, AdamW, Group
+from refit.training.optimizer import BETAS, AdamW, Group
 
 DECAY = 0.1
 RATES = (0.01, 0.02, 0.005, 0.001)

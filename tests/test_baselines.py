@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from refit import baselines, metrics
-from refit.baselines import BaselineParams
+from refit.data.prepared import Arrays
 from refit.dataset import Task
-from refit.prepared import Arrays
+from refit.evaluation import metrics
+from refit.models import baselines
+from refit.models.baselines import BaselineParams
 
 SETTINGS = BaselineParams(seed=3, boosting_rounds=20, boosting_patience=5)
 CARDINALITIES = (4, 260)

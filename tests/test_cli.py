@@ -10,9 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from refit import cli, doctor
+from refit.cli import app
 from refit.core import files
 from refit.core.errors import RefitError
+from refit.workflow import doctor
 
 RUNNER = CliRunner()
 COMMANDS = {"ingest", "run", "promote", "up", "down", "status", "doctor", "deps"} | {
@@ -32,10 +33,10 @@ COMMANDS = {"ingest", "run", "promote", "up", "down", "status", "doctor", "deps"
 
 def test_every_command_and_option_is_explained() -> None:
     """Each command has a summary, and each of its options a help text."""
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_command(app.app)
     assert set(group.commands) == COMMANDS  # type: ignore[attr-defined]
     for name, command in group.commands.items():  # type: ignore[attr-defined]
-        shown = RUNNER.invoke(cli.app, [name, "--help"])
+        shown = RUNNER.invoke(app.app, [name, "--help"])
         assert shown.exit_code == 0
         assert command.help
         assert all(option.help for option in command.params), name
@@ -200,7 +201,9 @@ def test_doctor_finds_what_is_wrong(pumps: Any, monkeypatch: pytest.MonkeyPatch)
     }
     (pumps.root / "constraints.txt").write_text("polars==0.1\nno-such-package==1\n")
     definition = (pumps.root / "dvc.yaml").read_text()
-    surplus = definition.replace("      - src/refit/drift.py\n", "      - src/refit/bundle.py\n", 1)
+    surplus = definition.replace(
+        "      - src/refit/data/drift.py\n", "      - src/refit/serving/bundle.py\n", 1
+    )
     (pumps.root / "dvc.yaml").write_text(surplus)
     wrong = {check.name: check for check in doctor.examine(pumps.root) if not check.ok}
     assert "no-such-package is missing" in wrong["pinned packages"].found

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from refit.judging import compare, policy, several
-from refit.judging.compare import Comparison, not_worse, paired, verdict
+from refit.evaluation import paired_bootstrap
+from refit.evaluation.paired_bootstrap import Comparison, paired
+from refit.promotion import multiple_testing, policy
+from refit.promotion.gate import not_worse, verdict
 
 SETTINGS = {"resamples": 300, "confidence": 0.95, "seed": 1}
 POLICY = policy.read(Path(__file__).resolve().parent.parent)
@@ -50,7 +52,7 @@ def test_the_interval_equals_a_slow_loop() -> None:
         return float(mean), float(error)
 
     mean, error = mean_and_error(np.arange(30))
-    drawn = compare.draw(30, resamples=300, seed=1).counts.astype(int)
+    drawn = paired_bootstrap.draw(30, resamples=300, seed=1).counts.astype(int)
     ratios = [
         (other - mean) / its_error
         for other, its_error in (mean_and_error(np.repeat(np.arange(30), c)) for c in drawn)
@@ -125,8 +127,8 @@ def test_neighbours_are_drawn_together_as_a_slow_loop_does() -> None:
         squares = sum((sums[run] - centre * sizes[run]).sum() ** 2 for run in drawn)
         return float(np.sqrt(squares * scale) / (sum(sizes[r].sum() for r in drawn) * scale))
 
-    draws = compare.draw(21, resamples=200, seed=7, neighbours=3)
-    found = compare.means(sums[:, None], sizes[:, None], draws)
+    draws = paired_bootstrap.draw(21, resamples=200, seed=7, neighbours=3)
+    found = paired_bootstrap.means(sums[:, None], sizes[:, None], draws)
     assert found.error[0] == pytest.approx(error(runs, mean, 1 / 3))
     for resample in range(200):
         drawn = [
@@ -258,7 +260,7 @@ def test_no_adjusted_p_is_above_holms(seed: int, count: int) -> None:
     pivots = rng.normal(0, 1, (400, count)) + rng.normal(0, 1, (400, 1))
     statistics = rng.normal(1, 2, count)
     single = (1 + (pivots >= statistics).sum(axis=0)) / 401
-    adjusted = several.adjusted(statistics, pivots)
+    adjusted = multiple_testing.adjusted(statistics, pivots)
     noise = 0.04  # of 400 resamples whose marginal distributions differ by chance
     assert (adjusted <= holm(single) + noise).all()
     assert (adjusted >= single - 1e-12).all()
@@ -271,7 +273,7 @@ def test_of_many_equal_slices_none_is_called_worse() -> None:
     together = alone = 0
     for _ in range(400):
         sums, sizes = rng.normal(0, 1, (60, 20)), np.ones((60, 20))
-        tested = several.test(sums, sizes, np.zeros(20), few)
+        tested = multiple_testing.test(sums, sizes, np.zeros(20), few)
         together += bool((tested.p < few.alpha).any())
         alone += bool((tested.lower > 0).any())
     assert together / 400 <= 0.05

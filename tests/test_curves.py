@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import auc, roc_auc_score
 
-from refit import blocks, curves
 from refit.core.errors import ConfigError
+from refit.evaluation import curves, time_blocks
 
 RNG = np.random.default_rng(2)
 PROBABILITY = RNG.random(3000)
@@ -56,9 +56,9 @@ def test_blocks_of_each_kind_of_time() -> None:
     """Days of a datetime, days of a date and tens of an integer become 0, 1, 2 in time's order."""
     hours = pl.Series("t", ["2013-03-02 01:00", "2013-03-01 23:00", "2013-03-02 22:00"])
     when = hours.str.to_datetime("%Y-%m-%d %H:%M", time_zone="UTC")
-    assert blocks.block_codes(when, "1d").tolist() == [1, 0, 1]
-    assert blocks.block_codes(when.dt.date(), "1d").tolist() == [1, 0, 1]
-    assert blocks.block_codes(pl.Series("t", [25, 3, 7, 61]), "10i").tolist() == [1, 0, 0, 2]
+    assert time_blocks.block_codes(when, "1d").tolist() == [1, 0, 1]
+    assert time_blocks.block_codes(when.dt.date(), "1d").tolist() == [1, 0, 1]
+    assert time_blocks.block_codes(pl.Series("t", [25, 3, 7, 61]), "10i").tolist() == [1, 0, 0, 2]
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_blocks_of_each_kind_of_time() -> None:
 def test_blocks_that_do_not_fit_the_time(series: pl.Series, block: str) -> None:
     """A length of another kind than the time column's is named as a fault of params.yaml."""
     with pytest.raises(ConfigError, match=r"evaluate\.block"):
-        blocks.block_codes(series, block)
+        time_blocks.block_codes(series, block)

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from refit import bundle
 from refit.core import files
+from refit.serving import bundle
 
 pytestmark = pytest.mark.slow
 

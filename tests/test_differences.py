@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
-from refit import differences
 from refit.core import files
+from refit.reproducibility import differences
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from refit import encode
 from refit.core.errors import DataError
+from refit.data.encoder import Encoder, fit_encoder
 from refit.dataset import Roles
-from refit.encode import Encoder
 
 ROLES = Roles(
     task="binary",
@@ -37,7 +36,7 @@ def table(x: list[float | None], c: list[str | None] | None = None) -> pl.DataFr
 
 def fitted(train: pl.DataFrame, quantiles: int = 201, min_count: int = 1) -> Encoder:
     """The encoder of ROLES."""
-    return encode.fit(train, ROLES, quantiles=quantiles, min_count=min_count)
+    return fit_encoder(train, ROLES, quantiles=quantiles, min_count=min_count)
 
 
 def test_maps_to_a_normal_distribution() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from refit import servers
 from refit.core import files
-from refit.servers import Server
+from refit.workspace import servers
+from refit.workspace.servers import Server
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +97,7 @@ def test_up_serves_the_deployment_and_stops_cleanly(project: Any) -> None:
     project.call("refit", "down")
     environment = project.environment
     process = subprocess.Popen(
-        [sys.executable, "-m", "refit.cli", "up"],
+        [sys.executable, "-m", "refit.cli.app", "up"],
         cwd=project.root,
         env=environment,
         text=True,

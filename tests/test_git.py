@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from refit import git
 from refit.core.errors import SetupError
+from refit.workspace import git
 
 
 def call(root: Path, *arguments: str) -> str:

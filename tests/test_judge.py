@@ -12,12 +12,11 @@ import polars as pl
 import pytest
 from onnx import numpy_helper
 
-from refit import verdict
-from refit.core import files
+from refit.core import files, paths
 from refit.core.errors import ConfigError
-from refit.judging import judge, policy, scored
-from refit.judging.judge import Judgement, Reuse
-from refit.judging.scored import Champion
+from refit.promotion import judge, policy, report
+from refit.promotion.judge import Judgement, Reuse
+from refit.promotion.scoring import Champion
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +35,7 @@ def root(projects: Callable[[str], Any], tmp_path: Path) -> Path:
 def champion(root: Path, factor: float = 1.0, lineage: dict[str, Any] = ELSEWHERE) -> Champion:
     """The candidate's own model, its logits multiplied."""
     folder = root / "champion"
-    shutil.copytree(root / scored.BUNDLE, folder, dirs_exist_ok=True)
+    shutil.copytree(root / paths.BUNDLE, folder, dirs_exist_ok=True)
     model = onnx.load(folder / "model.onnx")
     head = next(node for node in reversed(model.graph.node) if node.op_type == "Gemm")
     for constant in model.graph.initializer:
@@ -54,14 +53,14 @@ def judged(
     found = judge.judge(root, law, reigning, reuse)
     evidence = found.evidence(law)
     assert json.loads(json.dumps(evidence, allow_nan=False))["rival"] == found.rival
-    measured = files.read_json(root / scored.EVALUATION / "metrics.json")
-    said = verdict.sentence(found.outcome, 8, evidence)
+    measured = files.read_json(root / paths.EVALUATION / "metrics.json")
+    said = report.sentence(found.outcome, 8, evidence)
     assert all(
-        gate.said.replace("|", "/") in verdict.markdown(said, evidence, measured)
+        gate.said.replace("|", "/") in report.markdown(said, evidence, measured)
         for gate in found.gates
     )
     earlier = {name: value for name, value in evidence.items() if name != "gates"}
-    assert verdict.markdown(said, earlier, measured).startswith(f"**{said}**")
+    assert report.markdown(said, earlier, measured).startswith(f"**{said}**")
     return found
 
 
@@ -94,17 +93,17 @@ def test_a_clear_gain_is_held_up_by_any_other_gate(root: Path) -> None:
     used = judged(root, weak, Reuse(decisions=20, candidates=20))
     assert used.outcome == "not proven"
     law = policy.read(root)
-    assert verdict.sentence(used.outcome, 8, used.evidence(law)).endswith(
+    assert report.sentence(used.outcome, 8, used.evidence(law)).endswith(
         "no proof of holdout reuse."
     )
     strict = judged(root, weak, calibration_limit=0.0001)
     assert strict.outcome == "reject"
-    assert "failed calibration." in verdict.sentence(strict.outcome, 8, strict.evidence(law))
+    assert "failed calibration." in report.sentence(strict.outcome, 8, strict.evidence(law))
 
 
 def test_rows_that_the_champion_has_trained_on_are_left_out(root: Path) -> None:
     """Of two holdout partitions one was seen: compared on the other; of both, on nothing."""
-    parts = sorted(files.read_parquet(root / scored.HOLDOUT)["partition"].unique())
+    parts = sorted(files.read_parquet(root / paths.HOLDOUT)["partition"].unique())
     one = judged(root, champion(root, -1.0, {"partitions": {"train": ["0", parts[0]]}}))
     assert one.outcome == "promote"
     assert one.comparison.rows == 600
@@ -123,7 +122,7 @@ def test_rows_that_the_champion_has_trained_on_are_left_out(root: Path) -> None:
 @pytest.mark.parametrize("rows", [0, 40])
 def test_an_empty_or_tiny_holdout_proves_nothing(root: Path, rows: int) -> None:
     """The outcome is clear, every gate is there, and nothing is divided by nothing."""
-    for path in (scored.HOLDOUT, scored.PREDICTIONS):
+    for path in (paths.HOLDOUT, paths.PREDICTIONS):
         files.write_parquet(files.read_parquet(root / path).head(rows), root / path)
     for reigning in (None, champion(root, -1.0)):
         found = judged(root, reigning)
@@ -135,7 +134,7 @@ def test_an_empty_or_tiny_holdout_proves_nothing(root: Path, rows: int) -> None:
 
 def test_one_class_alone_in_the_holdout(root: Path) -> None:
     """Where nothing ever fails, losses are still defined and the judgement stands."""
-    path = root / scored.PREDICTIONS
+    path = root / paths.PREDICTIONS
     files.write_parquet(files.read_parquet(path).with_columns(target=pl.lit(0.0)), path)
     found = judged(root, champion(root, -1.0))
     assert groups_of(found) == EVERY
@@ -152,7 +151,7 @@ def test_a_champion_of_another_signature(root: Path) -> None:
     found = judged(root, other)
     assert found.outcome == "not proven"
     assert "column humidity is missing" in found.gates[0].said
-    assert "could not be compared with version 7" in verdict.sentence(
+    assert "could not be compared with version 7" in report.sentence(
         "not proven", 8, found.evidence(policy.read(root))
     )
 
@@ -161,7 +160,7 @@ def test_a_champion_that_predicts_no_numbers(root: Path) -> None:
     """NaN on the champion's side is no victory; on the candidate's side it is a failure."""
     broken = champion(root, float("nan"))
     assert of(judged(root, broken))["improvement"] == "not enough evidence"
-    shutil.copy(broken.bundle / "model.onnx", root / scored.BUNDLE)
+    shutil.copy(broken.bundle / "model.onnx", root / paths.BUNDLE)
     found = judged(root, None)
     assert found.outcome == "reject"
     assert of(found)["predictions in range"] == "fail"

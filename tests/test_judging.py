@@ -12,21 +12,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from refit.identity import MODEL
-from refit.judging import (
-    budget,
-    calibration,
-    gains,
-    groups,
-    health,
-    holdout,
-    policy,
-    slices,
-    unseen,
-)
-from refit.judging.gate import Gate, outcome
-from refit.judging.holdout import Reuse
-from refit.judging.scored import LINEAR, Part, Scored
+from refit.promotion import policy, seen
+from refit.promotion.gate import Gate, outcome
+from refit.promotion.gates import calibration, cost, groups, holdout, slices
+from refit.promotion.gates import improvement as gate_improvement
+from refit.promotion.gates.holdout import Reuse
+from refit.promotion.gates.model import gates as model_gates
+from refit.promotion.scoring import LINEAR, Part, Scored
+from refit.serving.digest import MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = replace(
@@ -117,7 +110,9 @@ def results(gates: tuple[Gate, ...]) -> dict[str, str]:
 
 def improvement(found: Scored, outlived: int | None = None, **changed: Any) -> Gate:
     law = replace(POLICY, **changed)
-    return gains.improvement(gains.comparison(found, law), found, law, outlived)
+    return gate_improvement.improvement(
+        gate_improvement.comparison(found, law), found, law, outlived
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,21 +153,27 @@ def test_an_old_champion_gives_way_to_its_equal() -> None:
 
 def test_baselines() -> None:
     """Beaten, within the allowed deficit, behind it, not asked for, and not measurable."""
-    assert results(gains.baselines(case(), POLICY)) == {
+    assert results(gate_improvement.baselines(case(), POLICY)) == {
         "baseline linear": "pass",
         "baseline boosted": "pass",
     }
     behind = case(nudged(0.3))
-    assert results(gains.baselines(behind, POLICY))["baseline boosted"] == "fail"
+    assert results(gate_improvement.baselines(behind, POLICY))["baseline boosted"] == "fail"
     lenient = replace(POLICY, boosted_deficit=0.5)
-    assert results(gains.baselines(behind, lenient))["baseline boosted"] == "pass"
-    unnamed = gains.baselines(behind, replace(POLICY, baselines=("linear",)))
+    assert results(gate_improvement.baselines(behind, lenient))["baseline boosted"] == "pass"
+    unnamed = gate_improvement.baselines(behind, replace(POLICY, baselines=("linear",)))
     assert unnamed[1].result == "pass"
     assert "for information" in unnamed[1].said
-    assert set(results(gains.baselines(few(), POLICY)).values()) == {"not enough evidence"}
-    assert set(results(gains.baselines(empty(), POLICY)).values()) == {"not enough evidence"}
+    assert set(results(gate_improvement.baselines(few(), POLICY)).values()) == {
+        "not enough evidence"
+    }
+    assert set(results(gate_improvement.baselines(empty(), POLICY)).values()) == {
+        "not enough evidence"
+    }
     broken = case(np.where(np.arange(N) == 3, np.nan, CHANCE))
-    assert set(results(gains.baselines(broken, POLICY)).values()) == {"not enough evidence"}
+    assert set(results(gate_improvement.baselines(broken, POLICY)).values()) == {
+        "not enough evidence"
+    }
 
 
 def test_calibration() -> None:
@@ -399,20 +400,20 @@ def test_the_holdout_is_not_asked_too_often() -> None:
 )
 def test_what_a_version_has_learnt_from(lineage: dict[str, Any], known: set[str] | None) -> None:
     """Training and validation partitions, from the lineage, also from one of an older version."""
-    assert unseen.trained_on(lineage) == known
+    assert seen.trained_on(lineage) == known
 
 
 def test_the_model_itself() -> None:
     """In range, as trained, and the same however it is asked."""
-    assert set(results(health.gates(case(predicted=CHANCE))).values()) == {"pass"}
-    assert set(results(health.gates(empty())).values()) == {"not enough evidence"}
+    assert set(results(model_gates(case(predicted=CHANCE))).values()) == {"pass"}
+    assert set(results(model_gates(empty())).values()) == {"not enough evidence"}
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.01, 1.01])
 def test_a_prediction_out_of_range_fails(wrong: float) -> None:
     """One bad probability among all rows is counted and fails the gate."""
     predicted = np.where(np.arange(N) == 7, wrong, CHANCE)
-    gate = health.gates(case(predicted=predicted, expected=predicted))[0]
+    gate = model_gates(case(predicted=predicted, expected=predicted))[0]
     assert (gate.result, gate.measured) == ("fail", 1)
     assert "1,199 of 1,200" in gate.said
 
@@ -420,17 +421,17 @@ def test_a_prediction_out_of_range_fails(wrong: float) -> None:
 def test_probabilities_of_classes_must_add_up() -> None:
     """A row of probabilities whose sum is not one is out of range; any finite value is a regression's."""
     rows = np.stack([CHANCE, 1 - CHANCE], axis=1)
-    assert health.gates(case(task="multiclass", predicted=rows, expected=rows))[0].result == "pass"
+    assert model_gates(case(task="multiclass", predicted=rows, expected=rows))[0].result == "pass"
     rows = rows * 0.9
-    assert health.gates(case(task="multiclass", predicted=rows, expected=rows))[0].result == "fail"
+    assert model_gates(case(task="multiclass", predicted=rows, expected=rows))[0].result == "fail"
     wide = CHANCE * 1e6
-    assert health.gates(case(task="regression", predicted=wide, expected=wide))[0].result == "pass"
+    assert model_gates(case(task="regression", predicted=wide, expected=wide))[0].result == "pass"
 
 
 def test_a_bundle_that_differs_from_training_fails() -> None:
     """A difference of 0.0001 in one row is more than the order of sums explains."""
     expected = CHANCE + 1e-4 * (np.arange(N) == 5)
-    gate = health.gates(case(expected=expected))[1]
+    gate = model_gates(case(expected=expected))[1]
     assert gate.result == "fail"
     assert gate.measured == pytest.approx(1e-4)
 
@@ -438,7 +439,7 @@ def test_a_bundle_that_differs_from_training_fails() -> None:
 def test_a_model_that_looks_at_other_rows_is_found_out() -> None:
     """Predictions that depend on the batch differ when rows are asked one at a time."""
     peeking = lambda rows: steady(rows) - steady(rows).mean()  # noqa: E731
-    gate = health.gates(case(candidate=model(peeking)))[2]
+    gate = model_gates(case(candidate=model(peeking)))[2]
     assert gate.result == "fail"
     assert "row by row 0." in gate.said
 
@@ -448,7 +449,7 @@ def test_a_model_that_json_changes_is_found_out() -> None:
     exact = lambda rows: steady(rows) + (rows["level"].dtype == pl.Float64)  # noqa: E731
     found = case(candidate=model(exact))
     rows = found.whole.with_columns(pl.col("level").cast(pl.Float32))
-    gate = health.gates(replace(found, whole=rows))[2]
+    gate = model_gates(replace(found, whole=rows))[2]
     assert gate.result == "fail"
     assert "row by row 0, served 1" in gate.said
 
@@ -477,7 +478,7 @@ def test_latency(tmp_path: Path, slower: float, result: str) -> None:
     (tmp_path / MODEL).write_bytes(b"x")
     own, other = (model(clock.takes(seconds), tmp_path) for seconds in (slower, 1.0))
     found = case(candidate=own, champion=other)
-    gates = budget.gates(found, replace(POLICY, latency_ratio=2.0), clock)
+    gates = cost.gates(found, replace(POLICY, latency_ratio=2.0), clock)
     timed = [gate for gate in gates if gate.name.startswith("latency")]
     assert [gate.result for gate in timed] == [result] * 3
     assert [gate.measured for gate in timed] == pytest.approx([slower] * 3)
@@ -489,11 +490,11 @@ def test_latency_without_champion_or_rows(tmp_path: Path) -> None:
     (tmp_path / MODEL).write_bytes(b"x")
     own = model(clock.takes(0.5), tmp_path)
     first = case(candidate=own, champion=None, rival=LINEAR)
-    gates = budget.gates(first, POLICY, clock)
+    gates = cost.gates(first, POLICY, clock)
     assert {gate.result for gate in gates} == {"pass"}
     assert gates[0].measured == pytest.approx(0.5)
     assert all("no champion to compare with" in gate.said for gate in gates)
-    assert [g.result for g in budget.gates(replace(empty(), candidate=own, champion=None), POLICY)][
+    assert [g.result for g in cost.gates(replace(empty(), candidate=own, champion=None), POLICY)][
         :3
     ] == ["not enough evidence"] * 3
 
@@ -507,7 +508,7 @@ def test_size(tmp_path: Path, own: int, result: str) -> None:
     found = case(
         candidate=model(steady, tmp_path / "own"), champion=model(steady, tmp_path / "champion")
     )
-    gate = budget.gates(found, POLICY)[-1]
+    gate = cost.gates(found, POLICY)[-1]
     assert (gate.name, gate.result) == ("size", result)
     assert gate.measured == pytest.approx(own / 100)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refit import ledger
 from refit.core.errors import RegistryError
-from refit.ledger import MARK, Book, Entry
+from refit.registry import ledger
+from refit.registry.ledger import MARK, Book, Entry
 
 NOON = datetime(2013, 11, 15, 12, tzinfo=UTC)
 

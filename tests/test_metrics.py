@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from refit import metrics
+from refit.evaluation import metrics
 
 RNG = np.random.default_rng(7)
 ROWS = 400

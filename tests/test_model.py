@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from refit.model import (
+from refit.models.network import (
     Network,
     NetworkConfig,
     bin_edges,
@@ -16,7 +16,7 @@ from refit.model import (
     log_sum_exp,
     optimizer,
 )
-from refit.product import Linear
+from refit.training.linear_layer import Linear
 
 CONFIG = NetworkConfig(
     numeric=3,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refit.core.errors import ConfigError, DataError
+from refit.data.split import PreprocessParams, check_examples, split
 from refit.dataset import Roles
-from refit.preprocess import PreprocessParams, check_examples, split
 
 ROLES = Roles(task="binary", key=("id",), time="t", target="y", numeric=("x",), categorical=("c",))
 

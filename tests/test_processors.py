@@ -48,13 +48,13 @@ def train(task: str, outputs: int, batch: int, width: int, level: Any) -> bytes:
     """The weights after two epochs of two steps on made-up rows."""
     import torch
 
-    from refit import product
     from refit.core import determinism
-    from refit.prepared import Arrays
-    from refit.train import TrainParams, configure, fit
+    from refit.data.prepared import Arrays
+    from refit.training import linear_layer
+    from refit.training.loop import TrainParams, configure, fit
 
     determinism.seed_everything(1, level)
-    product.use(level, determinism.threads(level))
+    linear_layer.use(level, determinism.threads(level))
     generator = torch.Generator().manual_seed(2)
     numeric = torch.rand(2 * batch + 7, 45, generator=generator) * 8 - 4
     numeric[numeric > 3.5] = float("nan")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refit import product
+from refit.training import linear_layer
 
 CODE = """
 import json, random
@@ -18,7 +18,7 @@ from refit.core import determinism
 LEVEL = {level!r}
 determinism.apply(LEVEL)
 import torch
-from refit import product
+from refit.training import linear_layer as product
 determinism.seed_everything(1, LEVEL)
 random.seed(1)
 product.WORTHWHILE = {worthwhile}
@@ -66,8 +66,8 @@ def test_a_product_has_the_same_bits_on_any_number_of_threads(
 @given(rows=st.integers(0, 3000), wanted=st.integers(0, 9))
 def test_blocks_cover_the_rows_and_are_cut_at_tiles(rows: int, wanted: int) -> None:
     """Every row is in one block; no block is shorter than a tile unless it is alone."""
-    found = product.blocks(rows, wanted)
+    found = linear_layer.blocks(rows, wanted)
     assert 1 <= len(found) <= max(wanted, 1)
     assert (found[0].start, found[-1].stop) == (0, rows)
-    assert all(a.stop == b.start and a.stop % product.TILE == 0 for a, b in pairwise(found))
-    assert len(found) == 1 or all(b.stop - b.start >= product.TILE for b in found)
+    assert all(a.stop == b.start and a.stop % linear_layer.TILE == 0 for a, b in pairwise(found))
+    assert len(found) == 1 or all(b.stop - b.start >= linear_layer.TILE for b in found)

@@ -11,13 +11,12 @@ import polars as pl
 import pytest
 import yaml
 
-from refit import promote
-from refit.core import files
+from refit.core import files, paths
 from refit.core.errors import PipelineError
-from refit.identity import identity
-from refit.judging import scored
-from refit.judging.policy import PromoteParams
-from refit.registry import Registry
+from refit.promotion import decide, scoring
+from refit.promotion.policy import PromoteParams
+from refit.registry.client import Registry
+from refit.serving.digest import identity
 
 SIGNATURE = Path("data/bundle/signature.json")
 
@@ -29,7 +28,7 @@ def decided(
     """A copy of a project whose pipeline has run; the champion has the same network."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     copy: Path = projects("pumps").copy(tmp_path / "copy").root
-    promote.decide(copy)
+    decide.decide(copy)
     files.write_json(copy / SIGNATURE, files.read_json(copy / SIGNATURE) | {"note": "challenger"})
     return copy
 
@@ -37,21 +36,21 @@ def decided(
 @pytest.mark.slow
 def test_an_evaluation_of_other_rows_is_refused(decided: Path) -> None:
     """Holdout rows and stored predictions must be the same rows in the same order."""
-    path = decided / scored.HOLDOUT
+    path = decided / paths.HOLDOUT
     files.write_parquet(files.read_parquet(path).reverse(), path)
     with pytest.raises(PipelineError, match="the evaluation is not of these holdout rows"):
-        promote.decide(decided)
+        decide.decide(decided)
     assert Registry(decided, "pumps").find(identity(decided / "data/bundle")) is None
 
 
 @pytest.mark.slow
 def test_other_predictions_of_the_same_model_are_decided_anew(decided: Path) -> None:
     """Blocks and baselines are part of what a decision depends on."""
-    first = promote.decide(decided)
-    path = decided / scored.PREDICTIONS
+    first = decide.decide(decided)
+    path = decided / paths.PREDICTIONS
     wide = files.read_parquet(path).with_columns(pl.col("block") // 2)
     files.write_parquet(wide, path)
-    second = promote.decide(decided)
+    second = decide.decide(decided)
     assert not second.cached
     assert second.version == first.version
     assert second.evidence["blocks"] < first.evidence["blocks"]
@@ -66,7 +65,7 @@ def test_a_champion_of_another_task_leaves_it_not_proven(decided: Path) -> None:
     values = yaml.safe_load(path.read_text())
     values["promote"]["metric"] = "squared_error"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
-    found = promote.decide(decided)
+    found = decide.decide(decided)
     (gate,) = (gate for gate in found.evidence["gates"] if gate["group"] == "improvement")
     assert found.outcome == "not proven"
     assert "could not be compared with version 1" in found.sentence
@@ -88,10 +87,10 @@ def bundle(*classes: str) -> Any:
 def test_a_new_class_is_impossible_to_the_old_model() -> None:
     """Classes are matched by name; one that a model does not know has probability zero."""
     rows = pl.DataFrame({"x": [1.0, 2.0]})
-    own, rival = scored.both(bundle("a", "b", "c"), bundle("c", "a"), rows)
+    own, rival = scoring.both(bundle("a", "b", "c"), bundle("c", "a"), rows)
     assert own.tolist() == [[1 / 3, 1 / 3, 1 / 3]] * 2
     assert rival.tolist() == [[0.5, 0.0, 0.5]] * 2
-    own, rival = scored.both(bundle("a"), bundle("b", "a"), rows)
+    own, rival = scoring.both(bundle("a"), bundle("b", "a"), rows)
     assert own.tolist() == [[1.0, 0.0]] * 2
     assert rival.tolist() == [[0.5, 0.5]] * 2
 
@@ -101,10 +100,10 @@ def test_a_champion_that_outlives_its_time_is_decided_about_anew(
     decided: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same model in other words is rejected, until its champion is older than the policy likes."""
-    first = promote.decide(decided)
+    first = decide.decide(decided)
     assert first.outcome == "reject"
     monkeypatch.setattr(PromoteParams, "outlived", lambda *_: 400)
-    second = promote.decide(decided)
+    second = decide.decide(decided)
     assert (second.outcome, second.version, second.champion_before) == ("promote", 2, 1)
     assert "reigned for 400 days" in second.report
 
@@ -113,12 +112,12 @@ def test_a_champion_that_outlives_its_time_is_decided_about_anew(
 @pytest.mark.parametrize("rows", [0, 30])
 def test_an_empty_or_tiny_holdout_is_recorded_as_not_proven(decided: Path, rows: int) -> None:
     """Nothing is promoted on rows that prove nothing, and the decision is kept and found again."""
-    for path in (scored.HOLDOUT, scored.PREDICTIONS):
+    for path in (paths.HOLDOUT, paths.PREDICTIONS):
         files.write_parquet(files.read_parquet(decided / path).head(rows), decided / path)
-    found = promote.decide(decided)
+    found = decide.decide(decided)
     assert found.outcome == "not proven"
     assert found.version == 2
     assert {gate["name"] for gate in found.evidence["gates"]} > {"improvement", "holdout unseen"}
-    again = promote.decide(decided)
+    again = decide.decide(decided)
     assert again.cached
     assert again.sentence == found.sentence

@@ -12,22 +12,24 @@ from typing import Any
 import pytest
 from mlflow.exceptions import MlflowException
 
-from refit import ledger, mlflow_faults, people, promote, standing, tracking
 from refit.core import files
 from refit.core.errors import ConfigError, PipelineError, RegistryError
-from refit.identity import identity
-from refit.judging.judge import LINEAR
-from refit.ledger import MARK, Book, Entry, Kind
-from refit.peek import Peek, UnknownError
-from refit.registry import Registry
-from refit.tracking import Tracker
+from refit.promotion import approval, decide
+from refit.promotion.judge import LINEAR
+from refit.registry import ledger, reconcile
+from refit.registry.client import Registry
+from refit.registry.ledger import MARK, Book, Entry, Kind
+from refit.registry.sqlite_reader import Peek, UnknownError
+from refit.serving.digest import identity
+from refit.tracking import errors
+from refit.tracking.client import Tracker, connect, experiment, find_run
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose MLflow database is made once."""
     folder = tmp_path_factory.mktemp("mlflow")
-    tracking.connect(folder)
+    connect(folder)
     return folder
 
 
@@ -45,8 +47,8 @@ def make_bundle(folder: Path, text: str) -> Path:
 
 
 def history(root: Path, fingerprint: str, metric: str) -> list[tuple[int, float]]:
-    client = tracking.connect(root)
-    run = tracking.find_run(client, tracking.experiment(client, root, "t"), fingerprint)
+    client = connect(root)
+    run = find_run(client, experiment(client, root, "t"), fingerprint)
     assert run is not None
     return [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, metric)]
 
@@ -61,8 +63,8 @@ def test_one_run_for_one_fingerprint(root: Path) -> None:
         for step in (20, 30, 40):
             tracker.log({"loss": 1 / step}, step)
     assert history(root, "f1", "loss") == [(10, 0.1), (20, 0.05), (30, 1 / 30), (40, 0.025)]
-    client = tracking.connect(root)
-    found = client.search_runs([tracking.experiment(client, root, "t")], "tags.x = 'y'")
+    client = connect(root)
+    found = client.search_runs([experiment(client, root, "t")], "tags.x = 'y'")
     assert not found
 
 
@@ -99,7 +101,7 @@ def crown(registry: Registry, number: int, kind: Kind = "promote") -> Book:
     def make(book: Book) -> Entry:
         return book.entry(kind, who="ann", why="better", version=number, after=number)
 
-    return standing.enter(registry, make)
+    return reconcile.enter(registry, make)
 
 
 def registered(root: Path, name: str, folder: Path, count: int) -> Registry:
@@ -115,7 +117,9 @@ def test_aliases_follow_the_ledger(root: Path, tmp_path: Path) -> None:
     """Each entry is noted on its version and sets the aliases; a person's version waits aside."""
     registry = registered(root, "alias", tmp_path, 3)
     assert crown(registry, 1).champion == 1
-    standing.enter(registry, lambda book: book.entry("wait", who="ann", why="", version=2, after=1))
+    reconcile.enter(
+        registry, lambda book: book.entry("wait", who="ann", why="", version=2, after=1)
+    )
     assert (registry.aliased("champion"), registry.aliased("challenger")) == (1, 2)
     crown(registry, 3)
     assert (registry.aliased("champion"), registry.aliased("challenger")) == (3, None)
@@ -128,7 +132,7 @@ def test_aliases_follow_the_ledger(root: Path, tmp_path: Path) -> None:
 def test_the_ledger_is_seen_beside_the_model(root: Path, tmp_path: Path) -> None:
     """A search lists both models; the ledger's says what it is, and has no alias."""
     crown(registered(root, "seen", tmp_path, 1), 1)
-    client = tracking.connect(root)
+    client = connect(root)
     listed = client.search_registered_models("name like 'seen%'")
     assert [model.name for model in listed] == ["seen", "seen-ledger"]
     assert "refit history" in listed[1].description
@@ -143,7 +147,7 @@ def test_a_number_is_never_given_again(root: Path, tmp_path: Path) -> None:
     registry = registered(root, "gap", tmp_path, 2)
     crown(registry, 1)
     crown(registry, 2)
-    tracking.connect(root).delete_model_version("gap-ledger", "2")
+    connect(root).delete_model_version("gap-ledger", "2")
     crown(registry, 2)
     assert [number for number, _ in registry.book().entries] == [1, 3]
     assert [fault.said for fault in registry.book().faults] == ["entry 2 is gone"]
@@ -152,10 +156,10 @@ def test_a_number_is_never_given_again(root: Path, tmp_path: Path) -> None:
 def test_a_registry_of_before_the_ledger_is_taken_over(root: Path, tmp_path: Path) -> None:
     """Its champion becomes the first entry, which says so; once."""
     registry = registered(root, "older", tmp_path, 1)
-    tracking.connect(root).set_registered_model_alias("older", "champion", "1")
+    connect(root).set_registered_model_alias("older", "champion", "1")
     assert registry.champion() == registry.version(1)
     for _ in range(2):
-        book = standing.settle(registry)
+        book = reconcile.settle(registry)
         ((_, entry),) = book.entries
         assert (entry.kind, entry.version, entry.before, entry.after) == ("adopt", 1, None, 1)
 
@@ -166,18 +170,18 @@ def test_an_alias_that_disagrees_is_put_right(root: Path, tmp_path: Path, quick:
     name = f"moved-{quick}".lower()
     registry = registered(root, name, tmp_path, 3)
     reader = Peek(root, name) if quick else registry
-    assert standing.settled(reader) is None
+    assert reconcile.settled(reader) is None
     crown(registry, 1)
     book = crown(registry, 2)
-    assert standing.settled(reader) == book
+    assert reconcile.settled(reader) == book
     registry.point("champion", 3)
-    assert standing.settled(reader) is None
-    assert standing.settle(registry) == book  # so soon after a change it may just be late
+    assert reconcile.settled(reader) is None
+    assert reconcile.settle(registry) == book  # so soon after a change it may just be late
     assert registry.aliased("champion") == 2
     registry.point("champion", 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(standing, "LAG", timedelta(0))
-        _, entry = standing.settle(registry).entries[-1]
+        patch.setattr(reconcile, "LAG", timedelta(0))
+        _, entry = reconcile.settle(registry).entries[-1]
     assert (entry.kind, entry.after, entry.why) == ("alias", 2, "put back: it named version 3")
     assert registry.aliased("champion") == 2
 
@@ -189,7 +193,7 @@ def test_who_meets_another_writer_writes_again(
     said: str, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second of two who write one row is told so, and asks again; other faults are raised."""
-    monkeypatch.setattr(mlflow_faults.random, "uniform", lambda *_: 0)
+    monkeypatch.setattr(errors.random, "uniform", lambda *_: 0)
     made: list[str] = []
 
     def write() -> None:
@@ -199,9 +203,9 @@ def test_who_meets_another_writer_writes_again(
 
     if calls == 1:
         with pytest.raises(RegistryError, match="cannot be written"):
-            mlflow_faults.patiently(write)
+            errors.patiently(write)
     else:
-        mlflow_faults.patiently(write)
+        errors.patiently(write)
     assert len(made) == calls
 
 
@@ -235,9 +239,9 @@ def test_an_entry_cut_short_is_finished(root: Path, tmp_path: Path) -> None:
         registry.ledger,
         lambda book: book.entry("promote", who="ann", why="", version=1, after=1),
     )
-    assert standing.settled(Peek(root, "short")) is None
-    book = standing.settle(registry)
-    assert standing.settled(Peek(root, "short")) == book
+    assert reconcile.settled(Peek(root, "short")) is None
+    book = reconcile.settle(registry)
+    assert reconcile.settled(Peek(root, "short")) == book
     assert registry.aliased("champion") == 1
     assert registry.version(1).tags[f"{MARK}1"] == book.digest
 
@@ -279,7 +283,7 @@ def test_the_quick_look_says_what_mlflow_says(root: Path, tmp_path: Path) -> Non
         assert {n: set(tags) for n, tags in peek.marks().items()} == {
             n: m for n, m in marked.items() if m
         }
-    tracking.connect(root).delete_model_version("peek-ledger", "1")
+    connect(root).delete_model_version("peek-ledger", "1")
     assert peek.book() == registry.book()
     assert peek.find("c" * 64) is None
     with pytest.raises(UnknownError):
@@ -289,7 +293,7 @@ def test_the_quick_look_says_what_mlflow_says(root: Path, tmp_path: Path) -> Non
 def test_no_candidate_is_said(tmp_path: Path) -> None:
     """Without a pipeline run there is nothing to decide about."""
     with pytest.raises(PipelineError, match="no candidate"):
-        promote.decide(tmp_path)
+        decide.decide(tmp_path)
 
 
 @pytest.fixture
@@ -302,16 +306,16 @@ def decided(projects: Callable[[str], Any], tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_promotion_is_decided_once(decided: Path) -> None:
     """The first version beats the linear baseline; asked again, the decision is found."""
-    first = promote.decide(decided)
+    first = decide.decide(decided)
     assert (first.outcome, first.version, first.cached) == ("promote", 1, False)
     assert first.evidence["rival"] == LINEAR
     assert first.evidence["lower"] > 0
-    again = promote.decide(decided)
+    again = decide.decide(decided)
     assert (again.outcome, again.version, again.cached) == ("promote", 1, True)
     version = Registry(decided, "pumps").champion()
     assert version is not None
     assert version.number == 1
-    client = tracking.connect(decided)
+    client = connect(decided)
     run = client.get_run(version.run)
     logged = {i.path for i in client.list_artifacts(version.run)}
     assert {"evaluation", f"bundle-{version.digest[:12]}", "decision-1.md"} <= logged
@@ -325,31 +329,33 @@ def test_promotion_is_decided_once(decided: Path) -> None:
 @pytest.mark.slow
 def test_an_equal_challenger_is_rejected_and_a_policy_is_part_of_the_key(decided: Path) -> None:
     """Another file with the same predictions gains nothing; a changed policy decides anew."""
-    promote.decide(decided)
+    decide.decide(decided)
     signature = decided / "data/bundle/signature.json"
     files.write_json(signature, files.read_json(signature) | {"note": "same predictions"})
-    second = promote.decide(decided)
+    second = decide.decide(decided)
     assert (second.outcome, second.version, second.champion_before) == ("reject", 2, 1)
     assert second.evidence["difference"] == 0
-    assert promote.decide(decided).cached
+    assert decide.decide(decided).cached
     params = decided / "params.yaml"
     params.write_text(params.read_text().replace("confidence: 0.95\n", "confidence: 0.9\n"))
-    assert not promote.decide(decided).cached
+    assert not decide.decide(decided).cached
     params.write_text(params.read_text().replace("metric: log_loss", "metric: squared_error"))
     with pytest.raises(ConfigError, match=r"promote\.metric.*such as log_loss"):
-        promote.decide(decided)
+        decide.decide(decided)
 
 
 CRASH = """
 import sys, os, signal
 from pathlib import Path
-from refit import promote, registry, standing
-from refit.ledger_store import LedgerStore
+from refit.promotion.decide import decide
+from refit.registry import reconcile
+from refit.registry.client import Registry
+from refit.registry.ledger_store import LedgerStore
 def dies(*a, **k): os.kill(os.getpid(), signal.SIGKILL)
-places = {"enter": (LedgerStore, "add"), "mark": (standing, "_note")}
-owner, name = places.get(sys.argv[1], (registry.Registry, sys.argv[1]))
+places = {"enter": (LedgerStore, "add"), "mark": (reconcile, "_note")}
+owner, name = places.get(sys.argv[1], (Registry, sys.argv[1]))
 setattr(owner, name, dies)
-promote.decide(Path.cwd())
+decide(Path.cwd())
 """
 
 
@@ -362,7 +368,7 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
         [sys.executable, "-c", CRASH, moment], cwd=decided, env=environment, check=False
     )
     assert crashed.returncode == -9
-    found = promote.decide(decided)
+    found = decide.decide(decided)
     assert (found.outcome, found.version) == ("promote", 1)
     registry = Registry(decided, "pumps")
     champion = registry.champion()
@@ -373,8 +379,8 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
     assert (entry.kind, entry.version, entry.after) == ("promote", 1, 1)
     assert champion.decision(entry.evidence) == champion.decisions()[0]
     assert found.key == entry.key
-    assert promote.decide(decided).cached
-    assert people.faults(decided) == []
+    assert decide.decide(decided).cached
+    assert approval.faults(decided) == []
 
 
 @pytest.mark.slow
@@ -386,21 +392,21 @@ def test_the_same_decided_elsewhere_meanwhile(
     other = tmp_path / "other"
     shutil.copytree(decided, other, symlinks=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/both.db")
-    owner: Any = Registry if step == "record" else standing
+    owner: Any = Registry if step == "record" else reconcile
     real = getattr(owner, step)
 
     def late(*arguments: Any) -> Any:
         monkeypatch.setattr(owner, step, real)
-        assert not promote.decide(other).cached
+        assert not decide.decide(other).cached
         return real(*arguments)
 
     monkeypatch.setattr(owner, step, late)
-    assert promote.decide(decided).cached
+    assert decide.decide(decided).cached
     registry = Registry(decided, "pumps")
     ((_, entry),) = registry.book().entries
     assert entry.version is not None
     assert list(registry.version(entry.version).recorded) == [entry.evidence]
-    assert people.faults(decided) == []
+    assert approval.faults(decided) == []
 
 
 @pytest.mark.parametrize("kind", ["broken database", "driver"])

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from refit import git, machine, reproduce, versions
 from refit.core import files
 from refit.core.errors import PipelineError, RegistryError, SetupError
-from refit.registry import Registry
-from refit.reproduce import Target
+from refit.registry.client import Registry
+from refit.reproducibility import reproduce, versions
+from refit.reproducibility.reproduce import Target
+from refit.workspace import git, machine
 
 Make = Callable[[str], Any]
-RANDOM = '    print(evaluate.summary(report))\n    files.write_text(EVALUATION / "noise", str(id(report)))\n'
+RANDOM = '    print(evaluation.summary(report))\n    files.write_text(paths.EVALUATION / "noise", str(id(report)))\n'
 IDENTITY = ("-c", "user.name=x", "-c", "user.email=x@y")
 
 
@@ -58,7 +59,7 @@ def test_a_version_of_a_dirty_workspace_is_made_again(project: Any) -> None:
     """Changed code and parameters that nobody committed are held, run again, and graded."""
     root = project.root
     project.change("train", dropout=0.1)
-    with (root / "src/refit/train.py").open("a") as handle:
+    with (root / "src/refit/training/loop.py").open("a") as handle:
         handle.write("# nobody committed this\n")
     head = call_git(root, "rev-parse", "HEAD")
     project.call("refit", "run", "--no-server", "-q")
@@ -68,7 +69,7 @@ def test_a_version_of_a_dirty_workspace_is_made_again(project: Any) -> None:
     assert told["commit"]["parent"] == head != told["commit"]["commit"]
     assert version.tags["refit.commit"] == told["commit"]["commit"]
     assert "nobody committed this" in call_git(
-        root, "show", f"{told['commit']['ref']}:src/refit/train.py"
+        root, "show", f"{told['commit']['ref']}:src/refit/training/loop.py"
     )
     assert (
         call_git(root, "show", f"{told['commit']['commit']}:dvc.lock")
@@ -116,7 +117,7 @@ def test_randomness_is_found_where_it_enters(project: Any) -> None:
     root = project.root
     path = root / "src/refit/stages/evaluate.py"
     text = path.read_text()
-    old = "    print(evaluate.summary(report))\n"
+    old = "    print(evaluation.summary(report))\n"
     assert old in text
     path.write_text(text.replace(old, RANDOM))
     project.call("refit", "run", "--no-server", "-q")

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from refit import checkpoint, signals, tracking
 from refit.core.files import digest
+from refit.tracking.client import connect
+from refit.training import checkpoint, stop_signals
 
 STEPS = 900
 """Of an epoch: one lasts half a second, so that a signal falls within it."""
@@ -82,7 +83,7 @@ class Stage:
 
     def runs(self) -> list[tuple[str, str]]:
         """Learning rate and state of each MLflow run."""
-        client = tracking.connect(self.project.root)
+        client = connect(self.project.root)
         names = [e.experiment_id for e in client.search_experiments() if e.name == "pumps"]
         found = client.search_runs(names)
         return sorted((run.data.params["learning_rate"], run.info.status) for run in found)
@@ -93,7 +94,7 @@ def undisturbed(projects: Any, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """The stage after a run to its end, and the digest of its model."""
     copy = projects("pumps").copy(tmp_path_factory.mktemp("resume") / "pumps")
     copy.change("train", batch_size=2, epochs=6, patience=6, dropout=0.2, hidden_width=32)
-    code = copy.root / "src/refit/train.py"
+    code = copy.root / "src/refit/training/loop.py"
     code.write_text(
         code.read_text().replace("CHECKPOINT_SECONDS = 30.0", "CHECKPOINT_SECONDS = 0.1")
     )
@@ -173,17 +174,17 @@ def test_folders_of_abandoned_keys_are_bounded(tmp_path: Path) -> None:
 def heard() -> Any:
     """The signals that reach the handlers from before, which are put back afterwards."""
     numbers: list[int] = []
-    before = {n: signal.signal(n, lambda n, _: numbers.append(n)) for n in signals.STOPPING}
+    before = {n: signal.signal(n, lambda n, _: numbers.append(n)) for n in stop_signals.STOPPING}
     yield numbers
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", signals.STOPPING)
+@pytest.mark.parametrize("number", stop_signals.STOPPING)
 def test_a_noted_signal_is_asked_for(heard: list[int], number: signal.Signals) -> None:
     """Within the block a signal answers a question; the handler is back after it."""
     before = signal.getsignal(number)
-    with pytest.raises(ZeroDivisionError), signals.noted() as stop:
+    with pytest.raises(ZeroDivisionError), stop_signals.noted() as stop:
         assert stop() is None
         signal.raise_signal(number)
         signal.raise_signal(signal.SIGTERM)
@@ -195,7 +196,7 @@ def test_a_noted_signal_is_asked_for(heard: list[int], number: signal.Signals) -
 
 def test_a_signal_that_nobody_acted_on_takes_its_usual_effect(heard: list[int]) -> None:
     """A signal that came too late for the block is not swallowed."""
-    with signals.noted():
+    with stop_signals.noted():
         signal.raise_signal(signal.SIGINT)
     assert heard == [signal.SIGINT]
 
@@ -203,7 +204,7 @@ def test_a_signal_that_nobody_acted_on_takes_its_usual_effect(heard: list[int]) 
 def test_an_ignored_signal_stays_ignored(heard: list[int]) -> None:
     """A program started with SIGINT ignored (nohup, a shell's `&`) is not stopped by it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with signals.noted() as stop:
+    with stop_signals.noted() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop() is None
 
@@ -214,7 +215,7 @@ def test_only_the_main_thread_sets_handlers(heard: list[int]) -> None:
     seen: list[Callable[..., Any] | int | None] = []
 
     def work() -> None:
-        with signals.noted() as stop:
+        with stop_signals.noted() as stop:
             seen.extend((signal.getsignal(signal.SIGTERM), stop()))
 
     thread = threading.Thread(target=work)

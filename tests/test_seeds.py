@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refit import seeds
 from refit.core import files
 from refit.core.errors import PipelineError
+from refit.promotion import seed_noise
 
 
 @pytest.mark.slow
@@ -40,4 +40,4 @@ def test_the_deviation_is_of_retrains_with_other_seeds(
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     """Before the first run there is nothing prepared."""
     with pytest.raises(PipelineError, match="nothing to train on"):
-        list(seeds.retrains(tmp_path, 3))
+        list(seed_noise.retrains(tmp_path, 3))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from refit import checkpoint, fingerprint, train
 from refit.core.errors import ConfigError, DataError, TrainingError
-from refit.prepared import Arrays
-from refit.signals import Stop
-from refit.train import Stopped, TrainParams
+from refit.data.prepared import Arrays
+from refit.training import checkpoint, fingerprint, loop
+from refit.training.loop import Stopped, TrainParams
+from refit.training.stop_signals import Stop
 
 SETTINGS: dict[str, Any] = {
     "seed": 3,
@@ -52,14 +52,14 @@ def arrays(rows: int = 320, seed: int = 0) -> Arrays:
 
 def fit(
     folder: Path, log: Any = lambda *_: None, stop: Stop = lambda: None, **changes: Any
-) -> train.Trained:
+) -> loop.Trained:
     settings = TrainParams(**{**SETTINGS, **changes})
     rows = arrays()
-    return train.fit(
+    return loop.fit(
         rows,
         arrays(seed=1),
         task="binary",
-        config=train.configure(rows, "binary", (4,), 0, settings),
+        config=loop.configure(rows, "binary", (4,), 0, settings),
         settings=settings,
         checkpoints=folder,
         log=log,
@@ -67,7 +67,7 @@ def fit(
     )
 
 
-def weights(trained: train.Trained) -> bytes:
+def weights(trained: loop.Trained) -> bytes:
     state = trained.network.state_dict()
     return b"".join(state[name].numpy().tobytes() for name in sorted(state))
 
@@ -113,7 +113,7 @@ def test_a_killed_training_ends_in_the_same_bytes(
 ) -> None:
     """Broken off at any moment and begun again, training goes on from the last checkpoint due."""
     whole = fit(tmp_path / "whole")
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", seconds)
 
     def kill(metrics: dict[str, float], now: int) -> None:
         if now == step:
@@ -199,7 +199,7 @@ def test_without_any_usable_checkpoint_training_begins_anew(tmp_path: Path) -> N
 
 def test_no_checkpoint_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every checkpoint is a file of its own, at most two at a time, and none holds a pickle."""
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     seen: dict[str, bytes] = {}
 
     def look() -> None:
@@ -218,7 +218,7 @@ def test_the_best_epoch_is_kept_and_patience_ends(tmp_path: Path) -> None:
     losses = [entry["validation_loss"] for entry in trained.history]
     assert trained.best_epoch == 1 + int(np.argmin(losses))
     assert len(losses) == trained.best_epoch + 2 < 30
-    assert train.evaluate(trained.network, "binary", arrays(seed=1)) == min(losses)
+    assert loop.evaluate(trained.network, "binary", arrays(seed=1)) == min(losses)
 
 
 def test_a_breakdown_names_step_epoch_and_cause(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_metrics_are_logged_by_step_and_by_epoch(tmp_path: Path) -> None:
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
     """The rate rises in a line to its peak, then falls along half a cosine."""
     settings = TrainParams(**SETTINGS)
-    rates = [train._rate(step, 100, settings) for step in range(100)]
+    rates = [loop._rate(step, 100, settings) for step in range(100)]
     assert rates[:10] == pytest.approx([0.001 * i for i in range(1, 11)])
     assert max(rates) == settings.learning_rate
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -271,9 +271,9 @@ def test_the_fingerprint_follows_code_data_and_parameters(pumps: Any) -> None:
     pumps.change("validate", tolerated_share=0.5)
     changed = key()
     assert changed != start
-    with (root / "src/refit/validate.py").open("a") as handle:
+    with (root / "src/refit/data/validation.py").open("a") as handle:
         handle.write("# a comment\n")
     assert key() not in {start, changed}
-    (root / "src/refit/drift.py").unlink()
+    (root / "src/refit/data/drift.py").unlink()
     with pytest.raises(ConfigError, match=r"drift\.py"):
         key()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refit.data.drift import drift, psi
+from refit.data.validation import Checked, check_table
 from refit.dataset import Table
-from refit.drift import drift, psi
-from refit.validate import Checked, check_table
 
 SALES = Table(
     name="sales",

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from refit import verdict
-from refit.judging.gate import Outcome
+from refit.promotion import report
+from refit.promotion.gate import Outcome
 
 EVIDENCE: dict[str, Any] = {
     "metric": "log_loss",
@@ -53,4 +53,4 @@ NOT_IMPROVED = {"gates": [{"name": "improvement", "result": "fail", "binding": T
 )
 def test_the_sentence(outcome: Outcome, changed: dict[str, Any], said: str) -> None:
     """A loss is said as a loss, with its interval turned round with it."""
-    assert verdict.sentence(outcome, 2, EVIDENCE | changed) == said
+    assert report.sentence(outcome, 2, EVIDENCE | changed) == said

@@ -1,6 +1,6 @@
 """The example in words, for the model cards of its versions."""
 
-from refit.about import About
+from refit.dataset_card import About
 
 ABOUT = About(
     title="Arrival 15 minutes late or more, of flights from New York",

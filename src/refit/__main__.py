@@ -9,9 +9,9 @@ import sys
 import time
 from types import ModuleType
 
-from refit.core import determinism, executions, params
+from refit.core import determinism, params, timings
 from refit.core.errors import RefitError, SetupError
-from refit.core.parent import die_with_parent
+from refit.core.orphans import die_with_parent
 
 INTERRUPTED = 130
 """What a shell reports of a program that was ended by Ctrl-C."""
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
         determinism.apply(_level(arguments))
         stage, started = _stage(arguments), time.monotonic()
         stage.main()
-        executions.note(arguments[0], time.monotonic() - started)
+        timings.note(arguments[0], time.monotonic() - started)
     except RefitError as error:
         print(f"refit: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import psutil
 
-from refit import servers
+from refit.workspace import servers
 
 DOORS = {
     "dvc": (("dvc", "repro"), ("refit", "promote")),

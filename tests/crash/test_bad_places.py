@@ -20,7 +20,7 @@ import pytest
 import yaml
 from picture import differences, picture
 
-from refit import servers
+from refit.workspace import servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from refit import people, servers
-from refit.registry import Registry
+from refit.promotion import approval
+from refit.registry.client import Registry
+from refit.workspace import servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND}
@@ -41,7 +42,7 @@ def project(
 def up(project: Any) -> Iterator[None]:
     """`refit up` from its start to its end by Ctrl-C."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "refit.cli", "up"],
+        [sys.executable, "-m", "refit.cli.app", "up"],
         cwd=project.root,
         env=project.environment | {"PREFECT_SERVER_API_PORT": "0", "MLFLOW_PORT": "0"},
         text=True,
@@ -116,7 +117,7 @@ def test_a_run_waits_for_a_person(project: Any) -> None:
         assert told["status"] == "ACCEPT"
         assert wait(root, run, "Completed")["message"] == "Version 1 is champion now."
         assert answer(root, run, answer="reject")["status"] != "ACCEPT"
-    entry = people.history(root).entries[-1][1]
+    entry = approval.history(root).entries[-1][1]
     assert (entry.kind, entry.who, entry.why, entry.after) == ("approve", "ann", "looks right", 1)
     assert Registry(root, "pumps").aliased("champion") == 1
 
@@ -127,7 +128,7 @@ def test_the_first_answer_stands(project: Any) -> None:
     with up(project):
         run = start(root)
         wait(root, run, "Suspended")
-        people.decline(root, 1, why="not today", who="bob")  # on another machine
+        approval.decline(root, 1, why="not today", who="bob")  # on another machine
         assert answer(root, run, answer="approve")["status"] == "ACCEPT"
         said = wait(root, run, "Overtaken")["message"]
         assert said == "version 1 does not wait: entry 2 of the ledger: decline by bob"
@@ -137,7 +138,7 @@ def test_the_first_answer_stands(project: Any) -> None:
         told = project.call("refit", "approve", "1", "--why", "now it is").stdout
         assert "the run that waited in Prefect was told" in told
         assert "approve by" in wait(root, run, "Overtaken")["message"]
-    kinds = [entry.kind for _, entry in people.history(root).entries]
+    kinds = [entry.kind for _, entry in approval.history(root).entries]
     assert kinds == ["wait", "decline", "wait", "approve"]
     assert Registry(root, "pumps").aliased("champion") == 1
 

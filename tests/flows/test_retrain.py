@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from flows.report import report
-from refit import servers
 from refit.core.errors import SetupError
-from refit.stagelog import Outcome
-from refit.steps import StepResult, steps
+from refit.pipeline.stage_output import Outcome
+from refit.workflow.steps import StepResult, steps
+from refit.workspace import servers
 
 STAGES = """\
 stages:
@@ -60,7 +60,7 @@ def test_a_failure_ends_the_run_and_is_told_once(project: Path) -> None:
     """The stage's paragraph is the state of task and run, and ends the report; nothing follows."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     done = subprocess.run(
-        [sys.executable, "-m", "refit.cli", "run"],
+        [sys.executable, "-m", "refit.cli.app", "run"],
         cwd=project,
         env=kept,
         text=True,

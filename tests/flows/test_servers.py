@@ -16,13 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from refit import servers
 from refit.core.errors import SetupError
+from refit.workspace import servers
 
 ENSURE = """\
 import sys
 from pathlib import Path
-from refit import servers
+from refit.workspace import servers
 server = servers.ensure(Path(sys.argv[1]), "prefect")
 print(server.pid, server.port)
 """
@@ -76,7 +76,7 @@ def test_stopping_is_prompt_and_complete(root: Path) -> None:
     """What another command started ends at once, though that command has not yet noticed."""
     names = ("mlflow", "prefect", "worker")
     found = [servers.launch(root, name, LISTEN, {}) for name in names]
-    stop = "from pathlib import Path; from refit import servers; print(servers.stop(Path.cwd()))"
+    stop = "from pathlib import Path; from refit.workspace import servers; print(servers.stop(Path.cwd()))"
     began = time.monotonic()
     told = subprocess.check_output([sys.executable, "-c", stop], cwd=root, text=True)
     assert time.monotonic() - began < servers.GRACE

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from refit.pipeline import StageResult, open_pipeline
+from refit.pipeline.dvc import StageResult, open_pipeline
 
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting for what must happen."""
@@ -24,7 +24,7 @@ RUN = """\
 import sys
 from pathlib import Path
 from refit.core.errors import PipelineError
-from refit.pipeline import open_pipeline
+from refit.pipeline.dvc import open_pipeline
 try:
     with open_pipeline(Path.cwd(), wait=float(sys.argv[1])) as pipeline:
         for stage in pipeline.stages():

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from refit.pipeline import open_pipeline
-from refit.stagelog import Outcome
+from refit.pipeline.dvc import open_pipeline
+from refit.pipeline.stage_output import Outcome
 
 DIAMOND = """\
 stages:

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from refit import imports
 from refit.core.errors import ConfigError
+from refit.pipeline import stage_deps
 
 ROOT = Path(__file__).resolve().parents[2]
-DRIFT = "      - src/refit/drift.py\n"
-BUNDLE = "      - src/refit/bundle.py\n"
-LACKS = "stage validate: src/refit/drift.py is imported but not named under `deps`"
+DRIFT = "      - src/refit/data/drift.py\n"
+BUNDLE = "      - src/refit/serving/bundle.py\n"
+LACKS = "stage validate: src/refit/data/drift.py is imported but not named under `deps`"
 MODULE = "src/refit/stages/validate.py"
-EXTRA = "stage validate: src/refit/bundle.py is named under `deps` but not imported"
+EXTRA = "stage validate: src/refit/serving/bundle.py is named under `deps` but not imported"
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_graph() -> Iterator[None]:
     """The graph of the installed packages, which no test changes, is read once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(imports, "_graph", functools.cache(imports._graph))
+        patch.setattr(stage_deps, "_graph", functools.cache(stage_deps._graph))
         yield
 
 
@@ -44,7 +44,7 @@ def change(project: Path, old: str, new: str) -> None:
 
 def test_the_committed_file_is_right() -> None:
     """dvc.yaml as it stands names exactly what each stage imports."""
-    assert imports.check(ROOT) == []
+    assert stage_deps.check(ROOT) == []
 
 
 def test_a_right_file_is_not_written(project: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_right_file_is_not_written(project: Path) -> None:
     path = project / "dvc.yaml"
     path.chmod(0o444)
     before = path.stat()
-    assert imports.mend(project) == []
+    assert stage_deps.mend(project) == []
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert path.read_text() == (ROOT / "dvc.yaml").read_text()
 
@@ -89,29 +89,29 @@ def test_a_wrong_dependency_is_named_and_mended(
 ) -> None:
     """Each fault is one sentence, and mending gives back the committed file to the byte."""
     change(project, old, new)
-    assert imports.check(project) == said
-    assert imports.mend(project) == said
+    assert stage_deps.check(project) == said
+    assert stage_deps.mend(project) == said
     assert (project / "dvc.yaml").read_text() == (ROOT / "dvc.yaml").read_text()
-    assert imports.check(project) == imports.mend(project) == []
+    assert stage_deps.check(project) == stage_deps.mend(project) == []
 
 
 def test_a_stage_depends_on_its_own_code_alone() -> None:
     """Training does not depend on the dataset's code, nor validation on the network's."""
-    training = imports.closure(ROOT, "train", "flights")
+    training = stage_deps.closure(ROOT, "train", "flights")
     assert not [path for path in training if "flights" in path]
-    assert "src/refit/model.py" in training
-    validation = imports.closure(ROOT, "validate", "flights")
+    assert "src/refit/models/network.py" in training
+    validation = stage_deps.closure(ROOT, "validate", "flights")
     assert "src/flights/tables.py" in validation
-    assert not {"src/refit/model.py", "src/flights/examples.py"} & set(validation)
+    assert not {"src/refit/models/network.py", "src/flights/examples.py"} & set(validation)
 
 
 def test_a_folder_stands_for_its_files_when_all_are_imported(project: Path) -> None:
     """One module in it that the stage does not import, and the files are named one by one."""
-    assert "src/flights/features" in imports.closure(project, "preprocess", "flights")
+    assert "src/flights/features" in stage_deps.closure(project, "preprocess", "flights")
     (project / "src/flights/features/notes.py").write_text('"""Only words."""\n')
-    assert "src/flights/features" in imports.closure(project, "preprocess", "flights")
+    assert "src/flights/features" in stage_deps.closure(project, "preprocess", "flights")
     (project / "src/flights/features/unused.py").write_text("VALUE = 1\n")
-    named = imports.closure(project, "preprocess", "flights")
+    named = stage_deps.closure(project, "preprocess", "flights")
     assert "src/flights/features/weather.py" in named
     assert not {"src/flights/features", "src/flights/features/unused.py"} & set(named)
 
@@ -119,10 +119,10 @@ def test_a_folder_stands_for_its_files_when_all_are_imported(project: Path) -> N
 def test_every_stage_is_looked_at(project: Path) -> None:
     """A fault in each of two stages is named with its stage."""
     change(project, DRIFT, "")
-    change(project, "      - src/refit/train.py\n", "")
-    assert imports.check(project) == [
+    change(project, "      - src/refit/stages/train.py\n", "")
+    assert stage_deps.check(project) == [
         LACKS,
-        "stage train: src/refit/train.py is imported but not named under `deps`",
+        "stage train: src/refit/stages/train.py is imported but not named under `deps`",
     ]
 
 
@@ -134,7 +134,7 @@ def test_mending_keeps_comments_and_data(project: Path) -> None:
     change(project, "    params:\n", "    params:  # read once\n")
     right = (project / "dvc.yaml").read_text()
     change(project, DRIFT, BUNDLE)
-    imports.mend(project)
+    stage_deps.mend(project)
     assert (project / "dvc.yaml").read_text() == right
 
 
@@ -156,15 +156,17 @@ def test_mending_keeps_comments_in_the_list(project: Path, old: str, new: str) -
     change(project, old, new)
     right = (project / "dvc.yaml").read_text()
     change(project, DRIFT, "")
-    imports.mend(project)
+    stage_deps.mend(project)
     assert (project / "dvc.yaml").read_text() == right
 
 
 def test_other_commands_are_left_alone(project: Path) -> None:
     """A stage that is not Refit's may depend on whatever it likes."""
-    change(project, "stages:\n", "stages:\n  own:\n    cmd: make\n    deps: [src/refit/cli.py]\n")
+    change(
+        project, "stages:\n", "stages:\n  own:\n    cmd: make\n    deps: [src/refit/cli/app.py]\n"
+    )
     before = (project / "dvc.yaml").read_text()
-    assert imports.check(project) == imports.mend(project) == []
+    assert stage_deps.check(project) == stage_deps.mend(project) == []
     assert (project / "dvc.yaml").read_text() == before
 
 
@@ -172,7 +174,7 @@ def test_a_stage_without_a_module_is_named(project: Path) -> None:
     """A stage of Refit's that has no module says where one is expected; nothing is written."""
     change(project, "  validate:\n", "  inspect:\n")
     before = (project / "dvc.yaml").read_text()
-    for ask in (imports.check, imports.mend):
+    for ask in (stage_deps.check, stage_deps.mend):
         with pytest.raises(ConfigError, match=r"stage inspect has no .*src/refit/stages/inspect"):
             ask(project)
     assert (project / "dvc.yaml").read_text() == before
@@ -183,7 +185,7 @@ def test_an_unknown_dataset_is_named(project: Path) -> None:
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("dataset: flights", "dataset: no_such_rows"))
     with pytest.raises(ConfigError, match=r"params\.yaml.*no_such_rows"):
-        imports.check(project)
+        stage_deps.check(project)
 
 
 def test_a_stage_without_dependencies_is_mended(project: Path) -> None:
@@ -192,5 +194,5 @@ def test_a_stage_without_dependencies_is_mended(project: Path) -> None:
     begin = text.index("    deps:\n")
     end = text.index("    params:\n", begin)
     (project / "dvc.yaml").write_text(text[:begin] + text[end:])
-    imports.mend(project)
-    assert imports.check(project) == []
+    stage_deps.mend(project)
+    assert stage_deps.check(project) == []

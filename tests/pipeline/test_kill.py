@@ -13,7 +13,7 @@ import pytest
 
 WORK = """\
 import os, pathlib, time
-from refit.core.parent import die_with_parent
+from refit.core.orphans import die_with_parent
 {before}
 die_with_parent()
 def mark(name):

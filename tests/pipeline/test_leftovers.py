@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
-from refit.leftovers import CUT, clear_rwlock
-from refit.pipeline import RWLOCK
+from refit.core.paths import CUT_LOCK as CUT
+from refit.core.paths import RWLOCK
+from refit.pipeline.recovery import clear_rwlock
 
 STAGES = """\
 stages:

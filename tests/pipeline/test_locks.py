@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from refit.core.errors import PipelineError
-from refit.pipeline import RWLOCK, open_pipeline
+from refit.core.paths import RWLOCK
+from refit.pipeline.dvc import open_pipeline
 
 STAGES = """\
 stages:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from refit.core.errors import PipelineError
-from refit.pipeline import open_pipeline
+from refit.pipeline.dvc import open_pipeline
 
 STAGES = """\
 stages:

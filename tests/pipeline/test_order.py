@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from refit.pipeline import open_pipeline
+from refit.pipeline.dvc import open_pipeline
 
 DIAMOND = """\
 stages:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from refit import pipeline as pipeline_module
 from refit.core.errors import PipelineError
-from refit.pipeline import open_pipeline
-from refit.stagelog import TAIL, Outcome
+from refit.pipeline import dvc as pipeline_module
+from refit.pipeline.dvc import open_pipeline
+from refit.pipeline.stage_output import TAIL, Outcome
 
 # `gate NAME`: wait until the file is there; give up after ten seconds.
 GATE = "gate() { for i in $(seq 500); do [ -e $1 ] && return; sleep 0.02; done; exit 9; }"

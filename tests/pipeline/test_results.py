@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from refit.pipeline import open_pipeline
+from refit.pipeline.dvc import open_pipeline
 
 STAGES = """\
 stages:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from refit.core.errors import PipelineError
-from refit.pipeline import open_pipeline
+from refit.pipeline.dvc import open_pipeline
 
 # `slow` works until the test makes the file `go`, ten seconds at the longest.
 STAGES = """\

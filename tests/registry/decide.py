@@ -14,15 +14,15 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from refit import promote
-from refit.judging import judge
+from refit.promotion import judge
+from refit.promotion.decide import decide as promote
 
 LOADED = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
     "onnxruntime",
-    "refit.origin",
-    "refit.registry",
+    "refit.reproducibility.provenance",
+    "refit.registry.client",
 )
 real = judge.judge
 
@@ -33,7 +33,7 @@ def passing(*arguments: Any) -> judge.Judgement:
 
 def decide(number: int, root: str, start: Barrier, told: "SynchronizedArray[int]") -> None:
     start.wait()
-    decision = promote.decide(Path(root))
+    decision = promote(Path(root))
     told[2 * number] = decision.version
     told[2 * number + 1] = decision.champion_before or 0
 

@@ -6,9 +6,9 @@ No lock of a machine is taken: what orders the processes is the ledger alone.
 import sys
 from pathlib import Path
 
-from refit import standing
-from refit.ledger import Book, Entry
-from refit.registry import Registry
+from refit.registry import reconcile
+from refit.registry.client import Registry
+from refit.registry.ledger import Book, Entry
 
 registry = Registry(Path(sys.argv[1]), "t")
 
@@ -17,7 +17,7 @@ def crown(number: int) -> None:
     def make(book: Book) -> Entry:
         return book.entry("rollback", who="one", why="of many", version=number, after=number)
 
-    standing.enter(registry, make)
+    reconcile.enter(registry, make)
 
 
 print("ready", flush=True)

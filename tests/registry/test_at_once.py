@@ -15,10 +15,12 @@ from typing import Any
 import postgres
 import pytest
 
-from refit import people, servers, tracking
 from refit.core import files
-from refit.ledger import Entry
-from refit.registry import Registry
+from refit.promotion import approval
+from refit.registry.client import Registry
+from refit.registry.ledger import Entry
+from refit.tracking.client import connect
+from refit.workspace import servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DECIDE, ENTER = (Path(__file__).with_name(name) for name in ("decide.py", "enter.py"))
@@ -39,7 +41,7 @@ def registry(
         pytest.skip("no PostgreSQL here: install Debian's `postgresql`")
     with _address(request.param, tmp_path) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        client = tracking.connect(tmp_path)
+        client = connect(tmp_path)
         client.create_experiment("pumps", artifact_location=(tmp_path / "artifacts").as_uri())
         yield address
 
@@ -47,7 +49,7 @@ def registry(
 def _mlflow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An MLflow server of its own."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tracking.connect(folder)
+    connect(folder)
     address = servers.ensure(folder, "mlflow").url
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     return address
@@ -103,7 +105,7 @@ def enter_at_once(commands: list[list[str]]) -> None:
 
 
 def entries(root: Path) -> list[Entry]:
-    return [entry for _, entry in people.history(root).entries]
+    return [entry for _, entry in approval.history(root).entries]
 
 
 def test_twenty_promotions_at_once(
@@ -121,7 +123,7 @@ def test_twenty_promotions_at_once(
     assert {(entry.version, entry.before or 0) for entry in found} == set(told)
     kept = Registry(roots[0], "pumps")
     assert kept.aliased("champion") == found[-1].after
-    assert people.faults(roots[1]) == []
+    assert approval.faults(roots[1]) == []
     tags = kept.marks()
     assert len(tags) == MANY
     assert all(sum("refit.decision." in tag for tag in each) == 1 for each in tags.values())
@@ -135,7 +137,7 @@ def test_one_candidate_on_several_machines_is_decided_once(
     told = decide_at_once(roots)
     (entry,) = entries(roots[0])
     assert {version for version, _ in told} == {entry.version}
-    assert people.faults(roots[0]) == []
+    assert approval.faults(roots[0]) == []
     assert Registry(roots[0], "pumps").marks().keys() == {entry.version}
 
 
@@ -143,7 +145,7 @@ def test_one_candidate_on_several_machines_is_decided_once(
 def test_the_ledger_alone_orders_writers(tmp_path: Path, registry: str) -> None:
     """Five processes write twenty entries without any lock: one chain, and aliases that follow."""
     kept = Registry(tmp_path, "t")
-    client = tracking.connect(tmp_path)
+    client = connect(tmp_path)
     client.create_registered_model("t")
     numbers = [str(client.create_model_version("t", "refit:/test").version) for _ in range(MANY)]
     enter_at_once([[str(tmp_path), *numbers[start::5]] for start in range(5)])

@@ -14,13 +14,15 @@ import numpy as np
 import onnx
 import pytest
 
-from refit import bundle, doctor, people, promote, tracking
 from refit.core import files
 from refit.core.errors import RegistryError
-from refit.identity import identity
-from refit.judging import judge
-from refit.ledger import MARK
-from refit.registry import SAMPLE, Registry
+from refit.promotion import approval, decide, judge
+from refit.registry.client import SAMPLE, Registry
+from refit.registry.ledger import MARK
+from refit.serving import bundle
+from refit.serving.digest import identity
+from refit.tracking.client import connect
+from refit.workflow import doctor
 
 pytestmark = pytest.mark.slow
 MODEL = Path("data/bundle/model.onnx")
@@ -35,10 +37,10 @@ def project(projects: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.
     return projects("pumps").copy(tmp_path / "copy")
 
 
-def candidate(root: Path, number: int) -> promote.Decision:
+def candidate(root: Path, number: int) -> decide.Decision:
     """Decide about another model: the pipeline's own, its last bias moved a little further."""
     move_bias(root / MODEL, number)
-    return promote.decide(root)
+    return decide.decide(root)
 
 
 def move_bias(path: Path, steps: int) -> None:
@@ -56,7 +58,7 @@ def ask_a_person(project: Any) -> None:
 
 
 def kinds(root: Path) -> list[tuple[str, int | None, int | None]]:
-    return [(e.kind, e.version, e.after) for _, e in people.history(root).entries]
+    return [(e.kind, e.version, e.after) for _, e in approval.history(root).entries]
 
 
 def stored(root: Path, number: int, name: str) -> Path:
@@ -78,26 +80,26 @@ def predictions(root: Path) -> bytes:
 def test_a_rollback_restores_the_same_predictions(project: Any) -> None:
     """The champion before is back, byte for byte, and stays although the newer one had passed."""
     root = project.root
-    promote.decide(root)
+    decide.decide(root)
     first = predictions(root)
     candidate(root, 1)
     assert predictions(root) != first
-    move = people.rollback(root, None, why="too many alarms", who="ann")
+    move = approval.rollback(root, None, why="too many alarms", who="ann")
     assert (
         move.checked
         == "digest verified, loads, predicts its example rows as when it was registered"
     )
     assert predictions(root) == first
     assert Registry(root, "pumps").aliased("champion") == 1
-    again = promote.decide(root)
+    again = decide.decide(root)
     assert again.cached
     assert again.sentence.endswith("rollback of version 1 by ann: too many alarms")
     assert kinds(root) == [("promote", 1, 1), ("promote", 2, 2), ("rollback", 1, 1)]
     with pytest.raises(RegistryError, match="no champion to go back to"):
-        people.rollback(root, None, why="again")
+        approval.rollback(root, None, why="again")
     with pytest.raises(RegistryError, match="version 7 was no champion"):
-        people.rollback(root, 7, why="again")
-    people.rollback(root, 0, why="begin anew")
+        approval.rollback(root, 7, why="again")
+    approval.rollback(root, 0, why="begin anew")
     assert Registry(root, "pumps").champion() is None
     assert Registry(root, "pumps").aliased("champion") is None
 
@@ -105,9 +107,9 @@ def test_a_rollback_restores_the_same_predictions(project: Any) -> None:
 def test_which_version_was_live_is_known_afterwards(project: Any) -> None:
     """The ledger says it for every moment, also through the command."""
     before = datetime.now(UTC)
-    promote.decide(project.root)
-    assert people.live(project.root, before - timedelta(days=1)) is None
-    assert people.live(project.root, datetime.now(UTC)) == 1
+    decide.decide(project.root)
+    assert approval.live(project.root, before - timedelta(days=1)) is None
+    assert approval.live(project.root, datetime.now(UTC)) == 1
     told = project.call("refit", "history", "--at", "2100-01-01T12:00").stdout
     assert told == "version 1\n"
     assert "no version" in project.call("refit", "history", "--at", "2013-11-15T12:00+0100").stdout
@@ -117,39 +119,39 @@ def test_a_person_is_asked_and_answers(project: Any) -> None:
     """With `approval: person` what passes waits, and the first answer to it stands."""
     root = project.root
     ask_a_person(project)
-    waits = promote.decide(root)
+    waits = decide.decide(root)
     assert waits.sentence.startswith("Version 1 has earned promotion and waits for a person")
     assert waits.ask().endswith("`refit approve 1` or `refit reject 1 --why ...`")
     registry = Registry(root, "pumps")
     assert (registry.aliased("champion"), registry.aliased("challenger")) == (None, 1)
-    assert promote.decide(root).waits
+    assert decide.decide(root).waits
     shown = project.call("refit", "approve", "1", "--why", "looks right").stdout
     assert shown.startswith("Version 1 is champion now.\n(digest verified")
     assert (registry.aliased("champion"), registry.aliased("challenger")) == (1, None)
     said = r"version 1 does not wait.*entry 2 of the ledger: approve by .*none waits"
     with pytest.raises(RegistryError, match=said):
-        people.decline(root, 1, why="too late")
-    assert not promote.decide(root).waits
+        approval.decline(root, 1, why="too late")
+    assert not decide.decide(root).waits
     assert [entry[0] for entry in kinds(root)] == ["wait", "approve"]
 
 
 def test_a_newer_candidate_takes_the_place_of_one_that_waits(project: Any) -> None:
     """Only the newest is asked about; who answers for the older is told."""
     root = project.root
-    promote.decide(root)
+    decide.decide(root)
     ask_a_person(project)
     candidate(root, 1)
     candidate(root, 2)
     assert kinds(root)[1:] == [("wait", 2, 1), ("wait", 3, 1)]
-    entry = people.history(root).entries[-1][1]
+    entry = approval.history(root).entries[-1][1]
     assert entry.why.endswith("It takes the place of version 2, which waited.")
     with pytest.raises(
         RegistryError, match=r"version 2 does not wait.*entry 3.*Expected version 3"
     ):
-        people.approve(root, 2, why="")
-    people.decline(root, 3, why="wait for spring", who="ann")
+        approval.approve(root, 2, why="")
+    approval.decline(root, 3, why="wait for spring", who="ann")
     assert Registry(root, "pumps").aliased("challenger") is None
-    found = promote.decide(root)
+    found = decide.decide(root)
     assert not found.waits
     assert found.sentence.endswith("decline of version 3 by ann: wait for spring")
 
@@ -167,7 +169,7 @@ def damage(root: Path, what: str) -> None:
         path = stored(root, 1, "model.onnx")
         move_bias(path, 5)
         digest = identity(path.parent)
-        tracking.connect(root).set_model_version_tag("pumps", "1", "refit.digest", digest)
+        connect(root).set_model_version_tag("pumps", "1", "refit.digest", digest)
         path.parent.rename(path.parent.with_name(f"bundle-{digest[:12]}"))
 
 
@@ -185,18 +187,18 @@ def test_a_version_that_fails_its_check_never_becomes_champion(
 ) -> None:
     """Each kind of damage is said, and champion, alias and ledger stay as they are."""
     root = project.root
-    promote.decide(root)
+    decide.decide(root)
     candidate(root, 1)
     damage(root, what)
     before = kinds(root)
     with pytest.raises(RegistryError, match=said):
-        people.rollback(root, 1, why="it was better")
+        approval.rollback(root, 1, why="it was better")
     assert kinds(root) == before
     assert Registry(root, "pumps").aliased("champion") == 2
 
 
 def lay_hands_on(root: Path, what: str) -> None:
-    client = tracking.connect(root)
+    client = connect(root)
     if what == "alias":
         client.set_registered_model_alias("pumps", "champion", "1")
     elif what == "no alias":
@@ -237,7 +239,7 @@ BROKEN = {"last entry", "first entry", "changed entry", "ledger"}
 
 def test_a_sound_ledger_is_said_to_be(project: Any) -> None:
     """`refit history --verify` says so, with status 0."""
-    promote.decide(project.root)
+    decide.decide(project.root)
     assert "the ledger is whole" in project.call("refit", "history", "--verify").stdout
 
 
@@ -245,12 +247,12 @@ def test_a_sound_ledger_is_said_to_be(project: Any) -> None:
 def test_what_was_done_by_hand_is_found(project: Any, what: str) -> None:
     """It is named with status 1; a broken ledger decides nothing until a person has mended it."""
     root = project.root
-    promote.decide(root)
+    decide.decide(root)
     candidate(root, 1)
-    assert people.faults(root) == []
+    assert approval.faults(root) == []
     assert doctor._ledger(root).ok
     lay_hands_on(root, what)
-    assert any(fault.startswith(DAMAGE[what]) for fault in people.faults(root))
+    assert any(fault.startswith(DAMAGE[what]) for fault in approval.faults(root))
     told = project.call("refit", "history", "--verify", check=False)
     assert told.returncode == 1
     assert f"wrong {DAMAGE[what]}" in told.stdout
@@ -258,15 +260,15 @@ def test_what_was_done_by_hand_is_found(project: Any, what: str) -> None:
     assert (check.ok, DAMAGE[what] in check.found) == (False, True)
     if what in BROKEN:
         with pytest.raises(RegistryError, match=r"ledger was changed by hand.*entry \d.*rollback"):
-            promote.decide(root)
+            decide.decide(root)
         with pytest.raises(RegistryError, match="ledger was changed by hand"):
-            people.approve(root, 2, why="")
+            approval.approve(root, 2, why="")
     if what == "version":
         with pytest.raises(RegistryError, match=r"version 2, was deleted by hand.*rollback --to V"):
-            promote.decide(root)
+            decide.decide(root)
     if what in BROKEN or what == "version":
-        people.rollback(root, 1, why="from the backup's list", who="ann")
-        entry = people.history(root).entries[-1][1]
+        approval.rollback(root, 1, why="from the backup's list", who="ann")
+        entry = approval.history(root).entries[-1][1]
         assert entry.kind == ("mend" if what in BROKEN else "rollback")
     decided = candidate(root, 2)
     assert decided.outcome == "promote"
@@ -283,7 +285,7 @@ def test_a_registry_that_cannot_be_asked_is_said(
 ) -> None:
     """Unreachable, or of an older MLflow: one paragraph with the way out, and nothing is lost."""
     root = project.root
-    promote.decide(root)
+    decide.decide(root)
     with closing(sqlite3.connect(root / ".refit/mlflow.db")) as database, database:
         (now,) = database.execute("select version_num from alembic_version").fetchone()
         database.execute("update alembic_version set version_num = 'bd07f7e963c5'")
@@ -297,9 +299,9 @@ def test_a_registry_that_cannot_be_asked_is_said(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(RegistryError, match="MLflow cannot be reached"):
-        promote.decide(root)
+        decide.decide(root)
     with pytest.raises(RegistryError, match="MLflow cannot be reached"):
-        people.rollback(root, 1, why="")
+        approval.rollback(root, 1, why="")
 
 
 def test_a_decision_whose_version_or_evidence_is_gone_still_stands(
@@ -307,32 +309,32 @@ def test_a_decision_whose_version_or_evidence_is_gone_still_stands(
 ) -> None:
     """Without its evidence it is told from the ledger; a deleted version is registered anew."""
     root = project.root
-    promote.decide(root)
+    decide.decide(root)
     passing = judge.judge
     monkeypatch.setattr(judge, "judge", lambda *a: replace(passing(*a), outcome="reject"))
     rejected = candidate(root, 1)
-    client = tracking.connect(root)
+    client = connect(root)
     tag = next(t for t in client.get_model_version("pumps", "2").tags if "decision" in t)
     client.set_model_version_tag("pumps", "2", tag, "changed")
-    again = promote.decide(root)
+    again = decide.decide(root)
     assert (again.outcome, again.cached, again.evidence) == ("reject", True, {})
     assert again.sentence == rejected.sentence
     client.delete_model_version("pumps", "2")
-    anew = promote.decide(root)
+    anew = decide.decide(root)
     assert (anew.outcome, anew.cached, anew.version) == ("reject", False, 3)
-    assert promote.decide(root).cached
+    assert decide.decide(root).cached
 
 
 def test_evidence_of_an_older_form_is_still_read(project: Any) -> None:
     """What an older Refit recorded has not all that is shown today: the sentence remains."""
     root = project.root
-    promote.decide(root)
-    client = tracking.connect(root)
+    decide.decide(root)
+    client = connect(root)
     tags = client.get_model_version("pumps", "1").tags
     tag = next(name for name in tags if "decision" in name)
     older = json.loads(tags[tag]) | {"evidence": {"metric": "log_loss"}}
     client.set_model_version_tag("pumps", "1", tag, json.dumps(older))
-    found = promote.decide(root)
+    found = decide.decide(root)
     assert found.cached
     assert found.sentence.startswith("Version 1 is the champion")
     assert found.report.startswith("**Version 1 is promoted to champion")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from refit import promote
 from refit.core import files
-from refit.registry import Registry
+from refit.promotion import decide
+from refit.registry.client import Registry
 from refit.review import publish
 
 HOSTILE = '<script>alert("x")</script>'
@@ -48,7 +48,7 @@ def decided(
 def _decide(root: Path, dataset: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        done = promote.decide(root)
+        done = decide.decide(root)
         assert publish.publish(root, Registry(root, dataset), done.version, done.key)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from refit.about import About
-from refit.registry import Version
+from refit.dataset_card import About
+from refit.registry.client import Version
 from refit.review import changes
 from refit.review.changes import Difference
-from refit.review.kept import Kept
+from refit.review.stored import Kept
 
 LINEAGE: dict[str, Any] = {
     "commit": {"commit": "0" * 40, "parent": "0" * 40, "clean": True},

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from refit import cli
+from refit.cli import app
 from refit.core.errors import RegistryError
 
 RUNNER = CliRunner()
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def call(*words: str) -> str:
-    done = RUNNER.invoke(cli.app, list(words), catch_exceptions=False)
+    done = RUNNER.invoke(app.app, list(words), catch_exceptions=False)
     assert done.exit_code == 0
     return done.stdout
 

@@ -6,8 +6,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refit.review.drawing import Scale, decimals, scale
-from refit.review.findings import Estimate
+from refit.review.comparison import Estimate
+from refit.review.scales import Scale, decimals, scale
 
 figures = st.floats(-1e6, 1e6, allow_subnormal=False)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refit import context, metrics
-from refit.core import files
+from refit.core import files, paths
 from refit.core.errors import RegistryError
-from refit.judging import scored
-from refit.registry import Registry
-from refit.review import card, findings, gather, kept, names, page
+from refit.evaluation import metrics
+from refit.promotion import evidence
+from refit.registry import resolve
+from refit.registry.client import Registry
+from refit.review import build, comparison, html, model_card, stored
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +24,8 @@ def artifacts(root: Path, name: str) -> list[Path]:
 def test_both_sides_are_measured_on_the_same_rows(pumps: Path) -> None:
     """The rival's metrics are those of its own predictions on the rows of the decision."""
     registry = Registry(pumps, "pumps")
-    review = gather.of_version(pumps, registry, registry.version(1))
-    stored = files.read_parquet(pumps / scored.PREDICTIONS)
+    review = build.of_version(pumps, registry, registry.version(1))
+    stored = files.read_parquet(pumps / paths.PREDICTIONS)
     target, linear = (stored[name].to_numpy().astype(np.float64) for name in ("target", "linear"))
     expected = metrics.score("binary", target, linear)
     for row in review.metrics:
@@ -37,7 +38,7 @@ def test_both_sides_are_measured_on_the_same_rows(pumps: Path) -> None:
 def test_the_slices_add_up_to_the_whole(pumps: Path) -> None:
     """The gains of a column's slices, weighted by their rows, are the gain of the decision."""
     registry = Registry(pumps, "pumps")
-    review = gather.of_version(pumps, registry, registry.version(1))
+    review = build.of_version(pumps, registry, registry.version(1))
     assert review.gain is not None
     total = sum((row.gain.value or 0) * row.rows for row in review.slices)
     assert total / review.gain.rows == pytest.approx(review.gain.estimate.value, rel=1e-3)
@@ -46,8 +47,8 @@ def test_the_slices_add_up_to_the_whole(pumps: Path) -> None:
 def test_everything_comes_from_the_registry(pumps: Path, tmp_path: Path) -> None:
     """With the data gone, the review is the same but for what Git tells."""
     registry = Registry(pumps, "pumps")
-    whole = gather.of_version(pumps, registry, registry.version(2))
-    bare = gather.of_version(tmp_path, registry, registry.version(2))
+    whole = build.of_version(pumps, registry, registry.version(2))
+    bare = build.of_version(tmp_path, registry, registry.version(2))
     assert bare.metrics == whole.metrics
     assert bare.curves == whole.curves
     assert bare.tables == whole.tables
@@ -60,8 +61,8 @@ def test_everything_comes_from_the_registry(pumps: Path, tmp_path: Path) -> None
     [
         ("metrics.json", "its metrics"),
         ("slices.json", "its metrics by slice"),
-        (context.SCORED, "the scored rows"),
-        (context.VALIDATION, "the validation report"),
+        (evidence.SCORED, "the scored rows"),
+        (paths.VALIDATION.name, "the validation report"),
         ("lineage.json", "its lineage"),
         ("signature.json", "the signature of its bundle"),
     ],
@@ -73,15 +74,15 @@ def test_a_missing_piece_is_named(pumps: Path, name: str, phrase: str) -> None:
     try:
         for path in stored:
             path.unlink()
-        review = gather.of_version(pumps, registry, registry.version(2))
+        review = build.of_version(pumps, registry, registry.version(2))
         assert any(phrase in piece for piece in review.missing)
-        assert phrase in page.render(review)
+        assert phrase in html.render(review)
         for path in stored:
             path.write_bytes(b"{ half")
-        damaged = gather.of_version(pumps, registry, registry.version(2))
+        damaged = build.of_version(pumps, registry, registry.version(2))
         assert any(f"{phrase} (its file is damaged)" in piece for piece in damaged.missing)
-        assert page.render(damaged)
-        assert card.markdown(damaged)
+        assert html.render(damaged)
+        assert model_card.markdown(damaged)
     finally:
         for path, data in stored.items():
             path.write_bytes(data)
@@ -90,27 +91,27 @@ def test_a_missing_piece_is_named(pumps: Path, name: str, phrase: str) -> None:
 def test_two_versions_are_compared_on_common_rows(pumps: Path) -> None:
     """The same network twice: no difference at all, on every row of the holdout."""
     registry = Registry(pumps, "pumps")
-    review = gather.of_two(pumps, registry, registry.version(1), registry.version(2))
+    review = build.of_two(pumps, registry, registry.version(1), registry.version(2))
     assert review.gain is not None
     assert review.gain.rows == files.read_json(pumps / "data/evaluation/metrics.json")["rows"]
     assert review.gain.estimate.value == 0
     assert "not shown to differ from version 1" in review.sentence
     assert not review.groups
-    assert page.render(review)
+    assert html.render(review)
 
 
 def test_a_comparison_has_a_direction(pumps: Path) -> None:
     """The other way round, a gain changes its sign, and its bounds their places."""
     registry = Registry(pumps, "pumps")
-    first = kept.read(registry, registry.version(1), registry.book())
+    first = stored.read(registry, registry.version(1), registry.book())
     assert first.scored is not None
     assert first.signature is not None
-    there = findings.pair(first.scored, first.signature, ("network", "linear"))
+    there = comparison.pair(first.scored, first.signature, ("network", "linear"))
     back = there.swapped()
     assert back.labels == ("linear", "network")
     policy = {"resamples": 500, "confidence": 0.95, "seed": 1, "neighbours": 1}
     one, other = (
-        findings.gain(findings.row_losses(both, "log_loss"), both.blocks, policy)
+        comparison.gain(comparison.row_losses(both, "log_loss"), both.blocks, policy)
         for both in (there, back)
     )
     assert one.value is not None
@@ -118,8 +119,8 @@ def test_a_comparison_has_a_direction(pumps: Path) -> None:
     figures = [-value for value in (other.value, other.upper, other.lower) if value is not None]
     assert [one.value, one.lower, one.upper] == pytest.approx(figures)
     old, new = registry.version(1), registry.version(2)
-    assert gather.of_two(pumps, registry, old, new).labels == ("version 2", "version 1")
-    assert gather.of_two(pumps, registry, new, old).labels == ("version 1", "version 2")
+    assert build.of_two(pumps, registry, old, new).labels == ("version 2", "version 1")
+    assert build.of_two(pumps, registry, new, old).labels == ("version 1", "version 2")
 
 
 def test_versions_without_common_rows_are_told_apart(pumps: Path, tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_versions_without_common_rows_are_told_apart(pumps: Path, tmp_path: Path
     try:
         for path in stored:
             path.unlink()
-        review = gather.of_two(copy, registry, registry.version(1), registry.version(2))
+        review = build.of_two(copy, registry, registry.version(1), registry.version(2))
     finally:
         for path, data in stored.items():
             path.write_bytes(data)
@@ -139,21 +140,21 @@ def test_versions_without_common_rows_are_told_apart(pumps: Path, tmp_path: Path
     assert review.gain is None
     assert not review.same_rows
     assert [name for name, _ in review.metrics[0].models] == ["version 2", "version 1"]
-    assert "on its own holdout" in page.render(review)
+    assert "on its own holdout" in html.render(review)
 
 
 def test_versions_have_many_names(pumps: Path) -> None:
     """A number, an alias, a run and a commit name a version; anything else is one paragraph."""
     registry = Registry(pumps, "pumps")
     first, second = registry.versions()
-    assert names.find(pumps, registry, None) == second
-    assert names.find(pumps, registry, "1") == first
-    assert names.find(pumps, registry, "@champion") == first
-    assert names.find(pumps, registry, second.run) in (first, second)
-    assert names.find(pumps, registry, second.tags["refit.commit"][:12]) == second
+    assert resolve.find(pumps, registry, None) == second
+    assert resolve.find(pumps, registry, "1") == first
+    assert resolve.find(pumps, registry, "@champion") == first
+    assert resolve.find(pumps, registry, second.run) in (first, second)
+    assert resolve.find(pumps, registry, second.tags["refit.commit"][:12]) == second
     for wrong in ("@nobody", "77", "no-such-thing", "0123456789ab"):
         with pytest.raises(RegistryError, match="To mend it"):
-            names.find(pumps, registry, wrong)
+            resolve.find(pumps, registry, wrong)
 
 
 def test_a_rival_that_somebody_deleted_is_named(pumps: Path, tmp_path: Path) -> None:
@@ -162,10 +163,10 @@ def test_a_rival_that_somebody_deleted_is_named(pumps: Path, tmp_path: Path) -> 
     shutil.copytree(pumps, copy, symlinks=True)
     registry = Registry(copy, "pumps")
     registry._client.delete_model_version("pumps", "1")
-    review = gather.of_version(copy, registry, registry.version(2))
+    review = build.of_version(copy, registry, registry.version(2))
     assert any("version 1, its rival" in piece for piece in review.missing)
     assert review.groups
-    assert page.render(review)
+    assert html.render(review)
 
 
 def test_an_unreachable_registry_is_one_paragraph(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from refit.registry import Registry
-from refit.review import gather, page
+from refit.registry.client import Registry
+from refit.review import build, html
 from tests.review.conftest import HOSTILE
 
 VOID = frozenset(
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 def render(root: Path, dataset: str, number: int) -> str:
     registry = Registry(root, dataset)
-    return page.render(gather.of_version(root, registry, registry.version(number)))
+    return html.render(build.of_version(root, registry, registry.version(number)))
 
 
 @pytest.mark.slow

@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from refit.registry import DESCRIPTION, REVIEWED, Registry
-from refit.review import card, gather, page, publish, text
-from refit.review.findings import Estimate
+from refit.registry.client import DESCRIPTION, REVIEWED, Registry
+from refit.review import build, html, model_card, publish, terminal
+from refit.review.comparison import Estimate
 from tests.review.conftest import HOSTILE
 
 
-def review(root: Path, number: int) -> gather.Review:
+def review(root: Path, number: int) -> build.Review:
     registry = Registry(root, "pumps")
-    return gather.of_version(root, registry, registry.version(number))
+    return build.of_version(root, registry, registry.version(number))
 
 
-def printed(found: gather.Review, width: int) -> str:
+def printed(found: build.Review, width: int) -> str:
     out = io.StringIO()
-    text.print_review(found, Console(file=out, width=width, highlight=False))
+    terminal.print_review(found, Console(file=out, width=width, highlight=False))
     return out.getvalue()
 
 
@@ -35,7 +35,7 @@ def test_escaped_text_is_shown_as_it_is(said: str) -> None:
     html = (
         MarkdownIt("commonmark")
         .enable("table")
-        .render(f"| head |\n| --- |\n| x{card.escape(said)}x |\n")
+        .render(f"| head |\n| --- |\n| x{model_card.escape(said)}x |\n")
     )
     cell = html.partition("<td>")[2].partition("</td>")[0]
     shown = cell.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
@@ -46,12 +46,12 @@ def test_escaped_text_is_shown_as_it_is(said: str) -> None:
 def test_the_card_is_written_from_evidence(pumps: Path) -> None:
     """Words of the dataset, figures of the evaluation, limits that were found, and how to repeat."""
     found = review(pumps, 2)
-    told = card.markdown(found)
+    told = model_card.markdown(found)
     assert "To test a pipeline" in told
     assert "Made of random numbers." in told
     assert f"refit reproduce {found.version}" in told
     assert HOSTILE not in told
-    assert card.escape(HOSTILE) in told
+    assert model_card.escape(HOSTILE) in told
     for row in found.slices:
         assert f"{row.rows:,}" in told
 
@@ -62,13 +62,13 @@ def test_the_version_is_described_by_its_card(pumps: Path) -> None:
     registry = Registry(pumps, "pumps")
     found = review(pumps, 2)
     told = registry._client.get_model_version("pumps", "2").description
-    assert told == card.description(found)
-    assert told.startswith(f"**{card.escape(found.sentence)}**")
+    assert told == model_card.description(found)
+    assert told.startswith(f"**{model_card.escape(found.sentence)}**")
     for gate in (gate for _, group in found.groups for gate in group if gate.result != "pass"):
-        assert card.escape(f"{gate.name}: {gate.result}") in told
+        assert model_card.escape(f"{gate.name}: {gate.result}") in told
     for heading in ("Intended use", "Limits", "How to make it again"):
         assert f"## {heading}" in told
-    long = card.description(replace(found, slices=found.slices * 300))
+    long = model_card.description(replace(found, slices=found.slices * 300))
     assert len(long) <= DESCRIPTION
     assert "## By slice" not in long
     assert "## How to make it again" in long
@@ -114,10 +114,10 @@ def test_a_page_that_cannot_be_drawn_fails_no_decision(
     registry = Registry(copy, "pumps")
     before = registry.version(2)
 
-    def broken(_: gather.Review) -> str:
+    def broken(_: build.Review) -> str:
         raise MemoryError("no room to draw")
 
-    monkeypatch.setattr(page, "render", broken)
+    monkeypatch.setattr(html, "render", broken)
     assert publish.publish(copy, registry, 2, before.decisions()[0]["key"]) == ""
     told = capsys.readouterr().err
     assert told.count("\n") == 1
@@ -166,6 +166,6 @@ def test_what_was_never_measured_is_drawn_as_nothing(pumps: Path) -> None:
         tables=(),
         changes=None,
     )
-    assert "n/a" in page.render(empty)
+    assert "n/a" in html.render(empty)
     assert "n/a" in printed(empty, 80)
-    assert "n/a" in card.markdown(empty)
+    assert "n/a" in model_card.markdown(empty)

@@ -15,7 +15,8 @@ does. What each is for:
 - ATEN_CPU_CAPABILITY=avx2: torch's own kernels, the same on every processor that has AVX2, and for
   any number of threads, which those for AVX-512 are not;
 - MKL_CBWR=COMPATIBLE: the only path of MKL that is promised for Intel and AMD. It is less
-  than half as fast, so the matrix products of training do not go through it (see refit.product);
+  than half as fast, so the matrix products of training do not go through it (see
+  refit.training.linear_layer);
 - MKL_CBWR=AVX2,STRICT: products of which most have the same bits on any number of threads;
 - OPENBLAS_CORETYPE=Haswell: NumPy's and SciPy's matrix products, one kernel with fixed blocks;
 - NPY_DISABLE_CPU_FEATURES: NumPy's exp and log in AVX-512 round differently.
@@ -118,7 +119,7 @@ def require_processor() -> None:
 def seed_everything(seed: int, level: Level = STRICTEST) -> None:
     """Seed Python and torch, set torch's threads and refuse its nondeterministic kernels.
 
-    At the level any-x86 torch has one thread; refit.product brings its own.
+    At the level any-x86 torch has one thread; refit.training.linear_layer brings its own.
     """
     import torch
 

@@ -12,9 +12,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
+from refit.core import paths
 from refit.core.errors import ConfigError
-
-PARAMS = Path("params.yaml")
 
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
@@ -33,7 +32,7 @@ def param(
     )
 
 
-def load(path: Path = PARAMS) -> dict[str, Any]:
+def load(path: Path = paths.PARAMS) -> dict[str, Any]:
     """The whole file as plain values."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -61,7 +60,7 @@ def load(path: Path = PARAMS) -> dict[str, Any]:
     return values
 
 
-def dataset_name(path: Path = PARAMS) -> str:
+def dataset_name(path: Path = paths.PARAMS) -> str:
     """The dataset's package, `dataset:` in params.yaml."""
     name = load(path).get("dataset")
     if not isinstance(name, str) or not name.isidentifier():
@@ -74,7 +73,7 @@ def dataset_name(path: Path = PARAMS) -> str:
     return name
 
 
-def choice(key: str, choices: tuple[C, ...], path: Path = PARAMS) -> C:
+def choice(key: str, choices: tuple[C, ...], path: Path = paths.PARAMS) -> C:
     """A value that stands outside the sections, one of `choices`."""
     value = load(path).get(key)
     if value not in choices:
@@ -87,7 +86,7 @@ def choice(key: str, choices: tuple[C, ...], path: Path = PARAMS) -> C:
     return choices[choices.index(value)]
 
 
-def read(cls: type[T], section: str, path: Path = PARAMS) -> T:
+def read(cls: type[T], section: str, path: Path = paths.PARAMS) -> T:
     """The section as an instance of `cls`, or one ConfigError that names every fault in it."""
     values = load(path).get(section)
     if not isinstance(values, dict):

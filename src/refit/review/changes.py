@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refit import git
-from refit.review.kept import Kept
+from refit.review.stored import Kept
+from refit.workspace import git
 
 OWN_FILES = frozenset({"params.yaml", "dvc.lock", "constraints.txt", "raw.dvc"})
 """Files whose changes are told in words of their own."""

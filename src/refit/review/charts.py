@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from refit.review.findings import Curves, Line
+from refit.review.comparison import Curves, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from refit import servers
 from refit.core.errors import RefitError
-from refit.project import mlflow_uri
-from refit.registry import Registry, Version, reviewed_tag
-from refit.review import card, gather, page
+from refit.registry.client import Registry, Version, reviewed_tag
+from refit.review import build, html, model_card
+from refit.workspace import servers
+from refit.workspace.project import mlflow_uri
 
 
 def file_name(version: int) -> str:
@@ -45,12 +45,12 @@ def publish(root: Path, registry: Registry, version: int, key: str) -> str:
 
 
 def _log(root: Path, registry: Registry, version: Version, key: str) -> None:
-    review = gather.of_version(root, registry, version, key)
+    review = build.of_version(root, registry, version, key)
     texts = {
-        file_name(version.number): page.render(review),
-        card.file_name(version.number): card.markdown(review),
+        file_name(version.number): html.render(review),
+        model_card.file_name(version.number): model_card.markdown(review),
     }
-    registry.attach(version, texts, card.description(review))
+    registry.attach(version, texts, model_card.description(review))
 
 
 def where(root: Path, registry: Registry, version: Version) -> str:

@@ -4,24 +4,21 @@ A stage of its own beside `train`, so that a changed network parameter does not 
 """
 
 import shutil
-from pathlib import Path
 
-from refit import baselines, prepared
-from refit.baselines import BaselineParams
-from refit.core import files, params
-
-BASELINE = Path("data/baseline")
+from refit.core import files, params, paths
+from refit.data import prepared
+from refit.models import baselines
+from refit.models.baselines import BaselineParams
 
 
 def main() -> None:
     """Fit each baseline on train (validation stops the boosting) and predict the later parts."""
     settings = params.read(BaselineParams, "baseline")
-    roles, encoder = prepared.read_description(prepared.PREPARED)
+    roles, encoder = prepared.read_description(paths.PREPARED)
     parts = {
-        part: prepared.map_part(prepared.PREPARED, part)
-        for part in ("train", "validation", "holdout")
+        part: prepared.map_part(paths.PREPARED, part) for part in ("train", "validation", "holdout")
     }
-    shutil.rmtree(BASELINE, ignore_errors=True)
+    shutil.rmtree(paths.BASELINE, ignore_errors=True)
     fitted = {
         name: baselines.fit(
             roles.task,
@@ -37,5 +34,5 @@ def main() -> None:
         arrays = parts[part]
         predictions = {name: model.predict(arrays) for name, model in fitted.items()}
         for name, values in predictions.items():
-            files.write_array(BASELINE / part / f"{name}.npy", values.astype("float32"))
+            files.write_array(paths.BASELINE / part / f"{name}.npy", values.astype("float32"))
         print(f"{part}: {len(arrays):,} rows predicted by {', '.join(predictions)}")

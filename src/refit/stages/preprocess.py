@@ -1,13 +1,12 @@
 """Stage `preprocess`: data/validated -> data/prepared (examples, split, encoder, arrays)."""
 
 import shutil
-from pathlib import Path
 
-from refit import dataset, encode, prepared, rawdata
-from refit.core import params
-from refit.preprocess import PreprocessParams, check_examples, split
-
-VALIDATED = Path("data/validated")
+from refit import dataset
+from refit.core import params, paths
+from refit.data import partitions, prepared
+from refit.data.encoder import fit_encoder
+from refit.data.split import PreprocessParams, check_examples, split
 
 
 def main() -> None:
@@ -15,20 +14,20 @@ def main() -> None:
     settings = params.read(PreprocessParams, "preprocess")
     name = params.dataset_name()
     roles = dataset.roles(name)
-    raw = {table.name: rawdata.joined(VALIDATED, table) for table in dataset.tables(name)}
+    raw = {table.name: partitions.joined(paths.VALIDATED, table) for table in dataset.tables(name)}
     examples = check_examples(dataset.build(name)(raw), roles)
     parts = split(examples, roles, settings)
-    encoder = encode.fit(
+    encoder = fit_encoder(
         parts["train"], roles, quantiles=settings.quantiles, min_count=settings.min_count
     )
-    shutil.rmtree(prepared.PREPARED, ignore_errors=True)
+    shutil.rmtree(paths.PREPARED, ignore_errors=True)
     for part, rows in parts.items():
         arrays = prepared.Arrays(
             numeric=encoder.encode_numeric(rows),
             categorical=encoder.encode_categorical(rows),
             target=encoder.encode_target(rows[roles.target]),
         )
-        prepared.write_part(prepared.PREPARED, part, rows, arrays)
+        prepared.write_part(paths.PREPARED, part, rows, arrays)
         months = rows["partition"].unique().sort()
         print(f"{part}: {rows.height:,} examples, {months[0]} to {months[-1]}")
-    prepared.write_description(prepared.PREPARED, roles, encoder)
+    prepared.write_description(paths.PREPARED, roles, encoder)

@@ -3,14 +3,13 @@
 import shutil
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
-from refit import checkpoint, fingerprint, prepared, product, signals, weights
-from refit.core import determinism, files, params
-from refit.tracking import Tracker
-from refit.train import Stopped, TrainParams, configure, fit
-
-CHECKPOINTS = Path(".refit/checkpoints")
+from refit.core import determinism, files, params, paths
+from refit.data import prepared
+from refit.models import weights
+from refit.tracking.client import Tracker
+from refit.training import checkpoint, fingerprint, linear_layer, stop_signals
+from refit.training.loop import Stopped, TrainParams, configure, fit
 
 
 def main() -> None:
@@ -27,23 +26,23 @@ def _train() -> None:
     settings = params.read(TrainParams, "train")
     key = fingerprint.stage("train")
     level = params.choice("determinism", determinism.LEVELS)
-    checkpoint.sweep(CHECKPOINTS / key)
+    checkpoint.sweep(paths.CHECKPOINTS / key)
     determinism.seed_everything(settings.seed, level)
-    product.use(level, determinism.threads(level))
-    roles, encoder = prepared.read_description(prepared.PREPARED)
+    linear_layer.use(level, determinism.threads(level))
+    roles, encoder = prepared.read_description(paths.PREPARED)
     train, validation = (
-        prepared.map_part(prepared.PREPARED, part) for part in ("train", "validation")
+        prepared.map_part(paths.PREPARED, part) for part in ("train", "validation")
     )
     config = configure(train, roles.task, encoder.cardinalities, len(encoder.classes), settings)
     with Tracker(key, params.dataset_name(), asdict(settings), {"stage": "train"}) as tracker:
-        with signals.noted() as stop:
+        with stop_signals.noted() as stop:
             trained = fit(
                 train,
                 validation,
                 task=roles.task,
                 config=config,
                 settings=settings,
-                checkpoints=CHECKPOINTS / key,
+                checkpoints=paths.CHECKPOINTS / key,
                 log=tracker.log,
                 stop=stop,
             )
@@ -57,7 +56,7 @@ def _train() -> None:
             "determinism": {"level": level, **determinism.settings(level)},
             "fingerprint": key,
         }
-        shutil.rmtree(weights.MODEL, ignore_errors=True)
-        weights.write(weights.MODEL, trained.network, described)
-        tracker.artifact(weights.MODEL / "training.json")
-    shutil.rmtree(CHECKPOINTS / key, ignore_errors=True)
+        shutil.rmtree(paths.MODEL, ignore_errors=True)
+        weights.write(paths.MODEL, trained.network, described)
+        tracker.artifact(paths.TRAINING)
+    shutil.rmtree(paths.CHECKPOINTS / key, ignore_errors=True)

@@ -3,39 +3,34 @@
 import shutil
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import polars as pl
 
-from refit import dataset, rawdata
-from refit.core import files, params
+from refit import dataset
+from refit.core import files, params, paths
 from refit.core.errors import DataError
-from refit.drift import drift
-from refit.validate import Checked, ValidateParams, check_table
-
-RAW = Path("data/raw")
-VALIDATED = Path("data/validated")
-QUARANTINE = Path("data/quarantine")
-REPORT = Path("data/validation.json")
+from refit.data import partitions
+from refit.data.drift import drift
+from refit.data.validation import Checked, ValidateParams, check_table
 
 
 def main() -> None:
     """Check every table; write the valid rows only when every table passes."""
     settings = params.read(ValidateParams, "validate")
     tables = dataset.tables(params.dataset_name())
-    shutil.rmtree(VALIDATED, ignore_errors=True)
+    shutil.rmtree(paths.VALIDATED, ignore_errors=True)
     report, checked = {}, {}
     for table in tables:
-        raw = rawdata.read(RAW, table)
+        raw = partitions.read(paths.RAW, table)
         result = check_table(table, raw, listed_examples=settings.listed_examples)
         checked[table.name] = result
         report[table.name] = result.report() | {"drift": _drift(raw, result, settings)}
-        files.write_parquet(result.quarantine, QUARANTINE / f"{table.name}.parquet")
+        files.write_parquet(result.quarantine, paths.QUARANTINE / f"{table.name}.parquet")
         print(f"{table.name}: {result.rows:,} rows, {result.quarantine.height:,} in quarantine")
-    files.write_json(REPORT, files.rounded(report))
+    files.write_json(paths.VALIDATION, files.rounded(report))
     _require(checked, settings.tolerated_share)
     for table in tables:
-        rawdata.write(VALIDATED, table, checked[table.name].valid)
+        partitions.write(paths.VALIDATED, table, checked[table.name].valid)
 
 
 def _drift(
@@ -73,10 +68,10 @@ def _require(checked: Mapping[str, Checked], tolerated: float) -> None:
     )
     raise DataError(
         f"the raw data breaks its schema: {'; '.join(worst)}",
-        where=str(RAW),
+        where=str(paths.RAW),
         got=shares,
         expected=f"no fault of a whole table, and at most {tolerated:.2%} of rows in quarantine"
         " (`validate.tolerated_share`)",
-        do=f"read {REPORT} (all faults) and {QUARANTINE}/ (the rows), then mend the partition or"
-        " the schema",
+        do=f"read {paths.VALIDATION} (all faults) and {paths.QUARANTINE}/ (the rows), then mend"
+        " the partition or the schema",
     )

@@ -1,6 +1,6 @@
 """Pumps in words."""
 
-from refit.about import About
+from refit.dataset_card import About
 
 ABOUT = About(
     title="Whether a pump fails",

@@ -1,0 +1,93 @@
+"""`refit review` and `refit compare`: what a person looks at before and after a decision."""
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from refit.cli.terminal import at_root, console
+
+if TYPE_CHECKING:
+    from refit.review.build import Review
+
+app = typer.Typer()
+
+NAME = "a number, an alias such as `@champion`, an MLflow run, or a commit"
+AsText = Annotated[bool, typer.Option("--text", help="Print it here instead of writing a page.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Where to write the HTML page.", metavar="FILE"),
+]
+Show = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
+
+
+@app.command()
+def review(
+    version: Annotated[
+        str | None,
+        typer.Argument(help=f"Which version: {NAME}. Without one, the newest."),
+    ] = None,
+    text: AsText = False,
+    output: Output = None,
+    show: Show = False,
+) -> None:
+    """Write all that a reviewer needs about a version as one HTML page, or print it.
+
+    Verdict and gates, champion against challenger, calibration and ROC, slices, what changed, data,
+    lineage and model card. The page needs no network and no server.
+    """
+    from refit.registry import resolve
+    from refit.registry.client import Registry
+    from refit.review import build
+    from refit.review.publish import file_name
+
+    here = Path.cwd()
+    root = at_root()
+    registry = Registry.of(root)
+    found = build.of_version(root, registry, resolve.find(root, registry, version))
+    _give(found, here / (output or file_name(found.version)), text=text, show=show)
+
+
+@app.command()
+def compare(
+    old: Annotated[str, typer.Argument(help=f"One version: {NAME}.", metavar="A")],
+    new: Annotated[str, typer.Argument(help="Another one, in the same way.", metavar="B")],
+    text: AsText = False,
+    output: Output = None,
+    show: Show = False,
+) -> None:
+    """Compare any two versions on the same unseen rows: how B differs from A.
+
+    Printed, or written as a page with `--output`.
+    """
+    from refit.registry import resolve
+    from refit.registry.client import Registry
+    from refit.review import build
+
+    here = Path.cwd()
+    root = at_root()
+    registry = Registry.of(root)
+    versions = [resolve.find(root, registry, name) for name in (old, new)]
+    found = build.of_two(root, registry, *versions)
+    page = output or Path(f"compare-{versions[0].number}-{versions[1].number}.html")
+    _give(found, here / page, text=text or (output is None and not show), show=show)
+
+
+def _give(found: "Review", page: Path, *, text: bool, show: bool) -> None:
+    """Print the review, or write its page and show it."""
+    if text:
+        from rich.console import Console
+
+        from refit.review.terminal import print_review
+
+        print_review(found, Console(highlight=False))
+        return
+    from refit.core import files
+    from refit.review.html import render
+
+    files.write_text(page, render(found))
+    console.print(escape(f"{found.sentence}\nThe review: {page}"))
+    if show:
+        webbrowser.open(page.resolve().as_uri())

@@ -1,0 +1,70 @@
+"""data/prepared: what preprocessing leaves for training and evaluation.
+
+{train,validation,holdout}.parquet           the raw example columns of each part
+{train,validation,holdout}/numeric.npy       (N, F) float32, NaN where missing
+{train,validation,holdout}/categorical.npy   (N, C) int32
+{train,validation,holdout}/target.npy        (N,) float32, or int64 for multiclass
+encoder.json                                 the fitted encoder and the roles of the columns
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from refit.core import files
+from refit.data.encoder import Encoder
+from refit.dataset import Roles
+
+DESCRIPTION = "encoder.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """One part of the split as the network reads it."""
+
+    numeric: np.ndarray
+    categorical: np.ndarray
+    target: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+def write_part(folder: Path, part: str, examples: pl.DataFrame, arrays: Arrays) -> None:
+    """Write one part's examples and arrays."""
+    files.write_parquet(examples, folder / f"{part}.parquet")
+    for name, array in vars(arrays).items():
+        files.write_array(folder / part / f"{name}.npy", array)
+
+
+def map_part(folder: Path, part: str) -> Arrays:
+    """Map one part's arrays from disk, without a copy."""
+    return Arrays(
+        **{
+            name: files.map_array(folder / part / f"{name}.npy")
+            for name in ("numeric", "categorical", "target")
+        }
+    )
+
+
+def read_examples(folder: Path, part: str) -> pl.DataFrame:
+    """One part's raw example columns."""
+    return files.read_parquet(folder / f"{part}.parquet")
+
+
+def write_description(folder: Path, roles: Roles, encoder: Encoder) -> None:
+    """Write the encoder with the roles that it was fitted for."""
+    files.write_json(folder / DESCRIPTION, {"roles": asdict(roles), "encoder": encoder.to_json()})
+
+
+def read_description(folder: Path) -> tuple[Roles, Encoder]:
+    """The roles and the encoder."""
+    value: dict[str, Any] = files.read_json(folder / DESCRIPTION)
+    roles: dict[str, Any] = {
+        key: tuple(given) if isinstance(given, list) else given
+        for key, given in value["roles"].items()
+    }
+    return Roles(**roles), Encoder.from_json(value["encoder"])

@@ -1,0 +1,158 @@
+"""The code that each stage imports, and whether dvc.yaml names exactly that as dependencies.
+
+DVC reruns a stage when a file under its `deps` changes; a module that is imported but not named
+would make a stale cache. The import graph is read from the source (grimp, lazy imports included).
+Two things it cannot see are added: `python -m refit` itself, which imports the stage by name, and
+the dataset's modules (refit.dataset.DATASET_MODULES).
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grimp
+
+from refit.core import params, paths
+from refit.core.errors import ConfigError
+from refit.dataset import DATASET_MODULES
+
+COMMAND = "-m refit "
+SOURCE = "src"
+
+
+def closure(root: Path, stage: str, dataset: str) -> tuple[str, ...]:
+    """The files that the stage's result depends on by code: sorted paths from the root."""
+    return _closure(_graph(dataset), root, stage, dataset)
+
+
+def check(root: Path) -> list[str]:
+    """What is missing or superfluous in dvc.yaml, a sentence for each; empty when all is right."""
+    return [
+        f"stage {stage}: {path} is {fault}"
+        for stage, given, wanted in _compare(root)
+        for path, fault in _faults(given, wanted)
+    ]
+
+
+def mend(root: Path) -> list[str]:
+    """Write the true code dependencies into dvc.yaml, comments kept; returns what was wrong."""
+    wrong = check(root)
+    if wrong:
+        document = _yaml().load((root / paths.DVC_YAML).read_text(encoding="utf-8"))
+        for stage, given, wanted in _compare(root):
+            _change(document["stages"][stage].setdefault("deps", []), given, wanted)
+        with (root / paths.DVC_YAML).open("w", encoding="utf-8") as handle:
+            _yaml().dump(document, handle)
+    return wrong
+
+
+def _compare(root: Path) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
+    """Each of Refit's stages with the code files that dvc.yaml names, and those it should."""
+    dataset = params.dataset_name(root / paths.PARAMS)
+    graph = _graph(dataset)
+    document = _yaml().load((root / paths.DVC_YAML).read_text(encoding="utf-8"))
+    for stage, definition in (document.get("stages") or {}).items():
+        if COMMAND not in str(definition.get("cmd", "")):
+            continue
+        given = [path for path in definition.get("deps", []) if _is_code(str(path))]
+        yield stage, given, _closure(graph, root, stage, dataset)
+
+
+def _change(deps: Any, given: list[str], wanted: tuple[str, ...]) -> None:
+    """Take out and put in single entries: the comments at all the others stay where they are."""
+    for path in given:
+        if path not in wanted:
+            deps.remove(path)
+    for path in wanted:
+        if path not in given:
+            later = [n for n, old in enumerate(deps) if _is_code(old) and _rank(old) > _rank(path)]
+            deps.insert(later[0] if later else len(deps), path)
+
+
+def _is_code(path: str) -> bool:
+    return path.startswith(f"{SOURCE}/") or path == str(paths.CONSTRAINTS)
+
+
+def _rank(path: str) -> tuple[bool, str]:
+    """Code in alphabetical order, the constraints last."""
+    return path == str(paths.CONSTRAINTS), path
+
+
+def _faults(given: list[str], wanted: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for path in wanted:
+        if path not in given:
+            yield path, "imported but not named under `deps`"
+    for path in given:
+        if path not in wanted:
+            yield path, "named under `deps` but not imported"
+
+
+def _closure(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> tuple[str, ...]:
+    entries = ["refit.__main__", f"refit.stages.{stage}"]
+    entries += [f"{dataset}.{name}" for name in DATASET_MODULES.get(stage, ())]
+    unknown = [entry for entry in entries if entry not in graph.modules]
+    if unknown:
+        raise ConfigError(
+            f"stage {stage} has no module {', '.join(unknown)}",
+            where="dvc.yaml",
+            expected=f"src/refit/stages/{stage}.py",
+            do="name the stage after its module in refit.stages",
+        )
+    modules = {module for entry in entries for module in graph.find_upstream_modules(entry)}
+    modules |= set(entries)
+    packages = {
+        ".".join(module.split(".")[:depth])
+        for module in modules
+        for depth in range(1, module.count(".") + 1)
+    }
+    files = {_file(root, module) for module in modules | packages}
+    acting = {path for path in files if _does_something(root / path)}
+    return (*sorted(_whole_folders(root, acting)), str(paths.CONSTRAINTS))
+
+
+def _whole_folders(root: Path, files: set[str]) -> set[str]:
+    """A folder in place of its files where all of them are named: DVC's answer is quicker so."""
+    named = set(files)
+    for folder in {Path(path).parent for path in files}:
+        inside = {path for path in files if Path(path).parent == folder}
+        on_disk = {p.relative_to(root).as_posix() for p in (root / folder).rglob("*.py")}
+        others = (root / path for path in sorted(on_disk - inside))
+        if len(inside) > 1 and not any(map(_does_something, others)):
+            named = named - inside | {folder.as_posix()}
+    return named
+
+
+def _does_something(path: Path) -> bool:
+    """Whether the file holds more than a docstring; one that does not cannot change a result."""
+    body = ast.parse(path.read_bytes()).body
+    return any(not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)) for s in body)
+
+
+def _file(root: Path, module: str) -> str:
+    path = Path(SOURCE, *module.split("."))
+    package = path / "__init__.py"
+    return (package if (root / package).exists() else path.with_suffix(".py")).as_posix()
+
+
+def _graph(dataset: str) -> grimp.ImportGraph:
+    try:
+        return grimp.build_graph(
+            "refit", dataset, cache_dir=None, exclude_type_checking_imports=True
+        )
+    except (grimp.exceptions.GrimpException, ImportError, ValueError) as error:
+        raise ConfigError(
+            f"the package {dataset} cannot be read",
+            where="params.yaml, `dataset`",
+            got=str(error),
+            expected=f"a package in {SOURCE}/",
+        ) from error
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 1000
+    return yaml

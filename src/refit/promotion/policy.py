@@ -1,0 +1,73 @@
+"""Section `promote` of params.yaml: the policy that every candidate is judged by.
+
+Every metric is a loss of single rows, so its direction is fixed: lower is better. Tolerances that
+name no unit are shares of the other model's loss, so that they suit any task and any scale.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from refit.core import params, paths
+from refit.core.params import param
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromoteParams:
+    """Section `promote` of params.yaml: the policy."""
+
+    metric: str = param(
+        "row-wise loss that decides; lower is better",
+        choices=("log_loss", "brier", "squared_error", "absolute_error"),
+    )
+    minimum_effect: float = param("smallest gain in that loss that matters", minimum=0)
+    confidence: float = param("confidence of the interval", minimum=0.5, maximum=0.999)
+    resamples: int = param("bootstrap samples", minimum=100)
+    seed: int = param("seed of the bootstrap", minimum=0)
+    neighbours: int = param("successive blocks that are drawn together", minimum=1)
+    seed_deviation: float = param(
+        "standard deviation of the loss between retrains that differ by their seed", minimum=0
+    )
+    baselines: tuple[str, ...] = param(
+        "baselines that must be beaten", choices=("linear", "boosted")
+    )
+    linear_deficit: float = param("share of its loss allowed behind linear", minimum=0)
+    boosted_deficit: float = param("share of its loss allowed behind boosted", minimum=0)
+    calibration_limit: float = param("largest expected calibration error", minimum=0, maximum=1)
+    slice_tolerance: float = param("share of its loss that a slice may lose", minimum=0)
+    smallest_slice: int = param("rows that a slice needs to be judged by itself", minimum=1)
+    found_slices: int = param("slices searched for on the validation part", minimum=0, maximum=20)
+    groups: tuple[str, ...] = param("columns whose groups must be served about equally well")
+    group_tolerance: float = param(
+        "share of the others' loss that a group may lie above it", minimum=0
+    )
+    latency_ratio: float = param("longest answer, as multiple of the champion's", minimum=1)
+    size_ratio: float = param("largest model, as multiple of the champion's", minimum=1)
+    champion_days: int = param(
+        "days after which a champion may be replaced by its equal; 0: never", minimum=0
+    )
+    holdout_decisions: int = param("decisions that one holdout may take", minimum=1)
+    approval: str = param(
+        "who makes a candidate champion that passed: the policy alone, or a person",
+        choices=("none", "person"),
+    )
+    accept_several_results: bool = param(
+        "decide even when the same inputs have given different results"
+    )
+
+    @property
+    def alpha(self) -> float:
+        """The chance of a false proof in one direction."""
+        return (1 - self.confidence) / 2
+
+    def outlived(self, since: datetime | None, now: datetime | None = None) -> int | None:
+        """Days that a champion has reigned, where that is longer than the policy likes."""
+        if since is None or not self.champion_days:
+            return None
+        days = ((now or datetime.now(UTC)) - since).days
+        return days if days > self.champion_days else None
+
+
+def read(root: Path) -> PromoteParams:
+    """The policy of the project."""
+    return params.read(PromoteParams, "promote", root / paths.PARAMS)

@@ -1,0 +1,51 @@
+"""The fingerprint of a stage: a digest of everything that dvc.yaml says its result depends on.
+
+It names what a stage leaves outside DVC's outputs: its checkpoints and its MLflow run. Two runs
+with the same fingerprint are the same computation, so the second may go on where the first was
+killed; a changed parameter, file or line of code gives another fingerprint, and nothing is mixed.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from refit.core import files, params, paths
+from refit.core.errors import ConfigError
+
+
+def stage(name: str) -> str:
+    """SHA-256 (64 hexadecimal digits) over the stage's command, dependencies and parameters."""
+    definition = _definition(name)
+    whole = hashlib.sha256(str(definition.get("cmd", "")).encode())
+    for path in sorted(definition.get("deps", [])):
+        if not Path(path).exists():
+            raise ConfigError(
+                f"stage {name} depends on a path that does not exist",
+                where=str(paths.DVC_YAML),
+                got=path,
+                do="run the stages before it (`dvc repro`), or `refit deps --fix` for moved code",
+            )
+        whole.update(f"\n{path} {files.digest(Path(path))}".encode())
+    for key in sorted(definition.get("params", [])):
+        value = json.dumps(_lookup(params.load(), key), sort_keys=True)
+        whole.update(f"\n{key} {value}".encode())
+    return whole.hexdigest()
+
+
+def _definition(name: str) -> dict[str, Any]:
+    stages = (yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8")) or {}).get("stages", {})
+    if name not in stages:
+        raise ConfigError(
+            f"there is no stage {name}", where=str(paths.DVC_YAML), expected=", ".join(stages)
+        )
+    found: dict[str, Any] = stages[name]
+    return found
+
+
+def _lookup(values: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values

@@ -1,0 +1,71 @@
+"""`refit run`: the fast answer when nothing changed, else the flow, or its steps without it."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from refit.workflow.steps import StepResult, nothing_to_do, steps
+from refit.workspace import servers
+from refit.workspace.project import environment
+from refit.workspace.servers import Server
+
+Watch = Callable[[str, str | StepResult], None]
+"""Takes a step's name with a line of its output, or with its result."""
+LOST_AFTER = "1"
+"""Times that Prefect repeats a call before it gives its server up: seconds, by default a minute."""
+Start = Callable[[Watch, str | None, bool], None]
+"""Starts the flow with a watcher, `until` and `force`."""
+
+
+def run(
+    root: Path,
+    watch: Watch,
+    *,
+    until: str | None,
+    force: bool,
+    load_flow: Callable[[], Start] | None,
+) -> Server | None:
+    """Bring everything up to date.
+
+    Args:
+        root: of the project.
+        watch: sees each step's output and result.
+        until: ingest up to this partition first.
+        force: run every stage.
+        load_flow: imports the flow, which takes seconds; None runs the steps without Prefect.
+
+    Returns:
+        The Prefect server that shows the run; None when none was needed.
+    """
+    if until is None and not force:
+        results = nothing_to_do(root)
+        for result in results:
+            watch(result.name, result)
+        if results:
+            return None
+    if load_flow is None:
+        _plain(root, watch, until=until, force=force)
+        return None
+    server, start = _with_server(root, load_flow)
+    start(watch, until, force)
+    return server
+
+
+def _plain(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
+    for step in steps(root, until=until, force=force):
+        watch(step.name, step.run(partial(watch, step.name)))
+
+
+def _with_server(root: Path, load_flow: Callable[[], Start]) -> tuple[Server, Start]:
+    """Import the flow while the server starts; a flow that is imported knows its server."""
+    os.environ.update(environment(root))
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    os.environ["PREFECT_LOGGING_INTERNAL_LEVEL"] = "CRITICAL"
+    os.environ["PREFECT_CLI_PROMPT"] = "false"
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", LOST_AFTER)
+    server = servers.begin(root, "prefect")
+    os.environ.update(servers.prefect_environment(server))
+    start = load_flow()
+    servers.wait(root, server)
+    return server, start

@@ -1,0 +1,119 @@
+"""What is champion, what would run and why, which data there is, which servers are up."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from refit.core import paths
+from refit.core.errors import RegistryError
+from refit.pipeline.dvc import SeveralResults, open_pipeline
+from refit.registry.client import Registry, Version
+from refit.workspace import servers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The state of a project at one moment."""
+
+    champion: Version | None
+    waiting: int | None
+    """The version that waits for a person's answer."""
+    registry_fault: str
+    """Why the registry could not be asked; '' when it could."""
+    changes: dict[str, tuple[str, ...]]
+    several: tuple[SeveralResults, ...]
+    """Where the same inputs have given different results."""
+    partitions: dict[str, tuple[str, ...]]
+    servers: dict[str, str]
+
+    def lines(self) -> list[str]:
+        """The state as a person reads it."""
+        return [
+            self._champion(),
+            *self._waits(),
+            *self._data(),
+            *self._stale(),
+            *self._alarm(),
+            *self._servers(),
+        ]
+
+    def _champion(self) -> str:
+        if self.registry_fault:
+            return f"champion   unknown: {self.registry_fault}"
+        if self.champion is None:
+            return "champion   none yet: `refit run` trains and decides"
+        day = datetime.fromtimestamp(self.champion.created / 1000, tz=UTC)
+        return (
+            f"champion   version {self.champion.number}, registered {day:%Y-%m-%d %H:%M} UTC,"
+            f" bundle {self.champion.digest[:12]}"
+        )
+
+    def _waits(self) -> list[str]:
+        if self.waiting is None:
+            return []
+        answers = f"`refit approve {self.waiting}` or `refit reject {self.waiting} --why ...`"
+        return [f"waits      version {self.waiting}: {answers}"]
+
+    def _data(self) -> list[str]:
+        return [
+            f"data       {table}: {_span(names)}"
+            for table, names in self.partitions.items()
+            if names
+        ] or ["data       none yet: `refit ingest`"]
+
+    def _stale(self) -> list[str]:
+        if not self.changes:
+            return ["pipeline   up to date: `refit run` and `dvc repro` have nothing to do"]
+        return [
+            f"would run  {stage}: {'; '.join(reasons[:4])}"
+            + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else "")
+            for stage, reasons in self.changes.items()
+        ]
+
+    def _alarm(self) -> list[str]:
+        return [f"ALARM      {found}; `refit reproduce` shows how" for found in self.several]
+
+    def _servers(self) -> list[str]:
+        return [f"server     {name} {url}" for name, url in self.servers.items()] or [
+            "server     none is up: `refit up` starts Prefect, a worker and MLflow"
+        ]
+
+
+def status(root: Path) -> Status:
+    """Ask DVC, the registry and the process table."""
+    champion, waiting, fault = None, None, ""
+    try:
+        registry = Registry.of(root)
+        waiting = registry.book().waiting
+        champion = registry.champion()
+    except RegistryError as error:
+        fault = str(error)
+    with open_pipeline(root, wait=2) as pipeline:
+        changes, several = pipeline.changes(), pipeline.several()
+    return Status(
+        champion=champion,
+        waiting=waiting,
+        registry_fault=fault,
+        changes=changes,
+        several=several,
+        partitions=partitions(root),
+        servers={
+            name: server.url if server.port else f"process {server.pid}"
+            for name, server in servers.running(root).items()
+        },
+    )
+
+
+def partitions(root: Path) -> dict[str, tuple[str, ...]]:
+    """The partitions of each raw table on disk, in order."""
+    folders = sorted(path for path in (root / paths.RAW).glob("*") if path.is_dir())
+    return {
+        folder.name: tuple(sorted(path.stem for path in folder.glob("*.parquet")))
+        for folder in folders
+    }
+
+
+def _span(names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{len(names)} partitions, {names[0]} to {names[-1]}"

@@ -1,0 +1,289 @@
+"""Local servers as child processes: started once, found again, stopped by their own identity.
+
+`.refit/servers.json` notes each server's process, its start time and its port. A process number
+alone proves nothing, since numbers are given again, so a server counts as ours only when a process
+of that number began at that time. Everything binds to 127.0.0.1. Two commands may start at once:
+what reads the notes and then writes them holds a lock, so that neither starts a second server.
+"""
+
+import fcntl
+import http
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from refit.core import files, paths
+from refit.core.errors import SetupError
+from refit.workspace.project import environment, mlflow_uri
+
+HOST = "127.0.0.1"
+GRACE = 10.0
+"""Seconds that a server may take to end after it was asked."""
+PATIENCE = 120.0
+"""Seconds that a server may take until it answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server of this project."""
+
+    name: str
+    pid: int
+    created: float
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"http://{HOST}:{self.port}"
+
+    def alive(self) -> bool:
+        """Whether the very process that was started still runs."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.created) < 1 and _lives(process)
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """How a server is started and asked whether it is well."""
+
+    port: int
+    """The wanted one; 0 means any that is free."""
+    health: str
+    command: tuple[str, ...]
+
+
+def _kinds(root: Path) -> dict[str, _Kind]:
+    return {
+        "prefect": _Kind(
+            port=int(os.environ.get("PREFECT_SERVER_API_PORT", "4200")),
+            health="/api/health",
+            command=("prefect", "server", "start", "--host", HOST, "--port", "{port}"),
+        ),
+        "mlflow": _Kind(
+            port=int(os.environ.get("MLFLOW_PORT", "5000")),
+            health="/health",
+            command=(
+                *("mlflow", "server", "--host", HOST, "--port", "{port}", "--workers", "1"),
+                *("--backend-store-uri", mlflow_uri(root)),
+                *("--default-artifact-root", (root / paths.ARTIFACTS).as_uri()),
+            ),
+        ),
+    }
+
+
+def running(root: Path) -> dict[str, Server]:
+    """The servers of this project that run, by name."""
+    return {name: server for name, server in _noted(root).items() if server.alive()}
+
+
+def dead(root: Path) -> tuple[str, ...]:
+    """The servers that ended by themselves; one that is being stopped is waited for."""
+    with _notes(root):
+        return tuple(name for name, server in _noted(root).items() if not server.alive())
+
+
+def _noted(root: Path) -> dict[str, Server]:
+    path = root / paths.SERVERS
+    if not path.exists():
+        return {}
+    return {name: Server(**value) for name, value in files.read_json(path).items()}
+
+
+def ensure(root: Path, name: str) -> Server:
+    """The server `prefect` or `mlflow`, started in the background unless it runs already.
+
+    Raises:
+        SetupError: it does not answer in time; its log is named.
+    """
+    server = begin(root, name)
+    wait(root, server)
+    return server
+
+
+def begin(root: Path, name: str) -> Server:
+    """The server, started unless it runs already, but perhaps not answering yet; see `wait`."""
+    with _notes(root):
+        return running(root).get(name) or _start(root, name)
+
+
+def launch(root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, str]) -> Server:
+    """Start a program of the virtual environment with its output in .refit/logs/NAME.log.
+
+    Raises:
+        SetupError: it runs already; a second one would be noted nowhere and never be stopped.
+    """
+    with _notes(root):
+        there = running(root).get(name)
+        if there is not None:
+            raise SetupError(
+                f"the {name} runs already",
+                where=str(root),
+                got=f"process {there.pid}",
+                do="use the one that is up, or end it with `refit down`",
+            )
+        return _launch(root, name, command, extra, port=0)
+
+
+def _launch(
+    root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, str], *, port: int
+) -> Server:
+    log = root / paths.LOGS / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=root,
+            env={**os.environ, **environment(root), **extra},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    created = psutil.Process(process.pid).create_time()
+    server = Server(name=name, pid=process.pid, created=created, port=port)
+    _note(root, server)
+    return server
+
+
+def stop(root: Path, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Stop the named servers of this project (all when none is named); returns those stopped."""
+    with _notes(root):
+        found = running(root)
+        # The worker goes first, for it still reports to its server.
+        ordered = sorted(found, key=lambda name: name != "worker")
+        stopped = [name for name in ordered if name in (names or found)]
+        for name in stopped:
+            _end(found.pop(name))
+        if stopped:
+            _write(root, found)
+    return tuple(stopped)
+
+
+def prefect_environment(server: Server) -> dict[str, str]:
+    """Where a Prefect client finds the server."""
+    return {"PREFECT_API_URL": f"{server.url}/api"}
+
+
+def _start(root: Path, name: str) -> Server:
+    kind = _kinds(root)[name]
+    port = _free_port(kind.port)
+    command = tuple(part.format(port=port) for part in kind.command)
+    api = {"PREFECT_API_URL": f"http://{HOST}:{port}/api"} if name == "prefect" else {}
+    server = _launch(root, name, command, api, port=port)
+    if name == "prefect":
+        _profile(root, server)
+    return server
+
+
+def _profile(root: Path, server: Server) -> None:
+    """Let `prefect` typed in the project's folder find the server, whichever its port."""
+    url = prefect_environment(server)["PREFECT_API_URL"]
+    files.write_text(
+        Path(environment(root)["PREFECT_PROFILES_PATH"]),
+        f'active = "refit"\n\n[profiles.refit]\nPREFECT_API_URL = "{url}"\n',
+    )
+
+
+def wait(root: Path, server: Server) -> None:
+    """Wait until the server answers; raise SetupError when it ends or takes too long."""
+    health = _kinds(root)[server.name].health
+    deadline = time.monotonic() + PATIENCE
+    # Another program may have taken the port since it was chosen, and answer in our server's place.
+    while not (_listens(server) and _answers(server.port, health)):
+        if not server.alive() or time.monotonic() > deadline:
+            log = root / paths.LOGS / f"{server.name}.log"
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            raise SetupError(
+                f"the {server.name} server does not answer",
+                where=server.url + health,
+                got=" / ".join(lines[-3:]) or "no output",
+                do=f"read {log}, or work without it (`refit run --no-server`)",
+            )
+        time.sleep(0.2)
+
+
+def _listens(server: Server) -> bool:
+    """Whether it is the server, or a child of it, that has the port."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(server.pid)
+        family = [process, *process.children(recursive=True)] if server.alive() else []
+        ports = {
+            connection.laddr.port
+            for member in family
+            for connection in member.net_connections("tcp4")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        return server.port in ports
+    return False
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    with closing(connection), suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    return False
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port, or any free one when somebody else has it."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise SetupError("no port is free", where=HOST)
+
+
+@contextmanager
+def _notes(root: Path) -> Iterator[None]:
+    """Hold the notes to oneself; the kernel frees the lock when its holder dies."""
+    path = root / paths.SERVERS_LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _note(root: Path, server: Server) -> None:
+    _write(root, running(root) | {server.name: server})
+
+
+def _write(root: Path, servers: Mapping[str, Server]) -> None:
+    files.write_json(root / paths.SERVERS, {name: asdict(value) for name, value in servers.items()})
+
+
+def _end(server: Server) -> None:
+    """End the process and its children: asked first, forced after GRACE seconds."""
+    with suppress(psutil.Error):
+        process = psutil.Process(server.pid)
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + GRACE
+        while any(map(_lives, family)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for left in filter(_lives, family):
+            with suppress(psutil.Error):
+                left.kill()
+        # Those that this very process started stay zombies until it takes note of their end.
+        psutil.wait_procs(family, timeout=0.1)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it still works; a zombie only waits for a parent to take note of its end."""
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
