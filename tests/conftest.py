@@ -134,7 +134,7 @@ def write_meters(raw: Path) -> None:
 SMALL = {
     "preprocess": {"min_count": 5, "quantiles": 51},
     "baseline": {"boosting_rounds": 20},
-    "train": {"batch_size": 64, "epochs": 3, "hidden_width": 64, "dropout": 0.0},
+    "network": {"batch_size": 64, "epochs": 3, "hidden_width": 64, "dropout": 0.0},
     "evaluate": {"resamples": 100, "smallest_slice": 50},
     # Their networks are trained for seconds, so boosting and calibration are no fair judges.
     "promote": {

@@ -16,7 +16,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -33,7 +33,6 @@ DATASET_MODULES: dict[str, tuple[str, ...]] = {
 PARTITION = "partition"
 REFERENCE = "reference"
 
-Task = Literal["binary", "multiclass", "regression"]
 Build = Callable[[Mapping[str, pl.DataFrame]], pl.DataFrame]
 
 
@@ -53,7 +52,8 @@ class Table:
 class Roles:
     """What each column of the examples is for."""
 
-    task: Task
+    task: str
+    """One of refit.tasks: binary, multiclass, regression, counts."""
     key: tuple[str, ...]
     time: str
     target: str

@@ -41,6 +41,11 @@ LEVELS: tuple[Level, ...] = ("machine", "threads", "any-x86")
 STRICTEST: Level = "any-x86"
 
 
+def at_most(level: Level, limit: Level) -> Level:
+    """The weaker of two promises."""
+    return min(level, limit, key=LEVELS.index)
+
+
 def settings(level: Level = STRICTEST) -> dict[str, str]:
     """The environment variables of a deterministic stage."""
     always = {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}

@@ -20,6 +20,7 @@ import polars as pl
 
 from refit.core.errors import DataError
 from refit.dataset import Roles
+from refit.tasks import catalog
 
 UNKNOWN, MISSING, FIRST = 0, 1, 2
 """Codes: a category never seen or too seldom; a missing value; the first of the vocabulary."""
@@ -79,22 +80,6 @@ class Encoder:
             )
         return out
 
-    def encode_target(self, target: pl.Series) -> np.ndarray:
-        """(N,) float32, or int64 class numbers when there are classes."""
-        if not self.classes:
-            return target.cast(pl.Float32).to_numpy()
-        codes = {name: i for i, name in enumerate(self.classes)}
-        strange = target.filter(~target.is_in(self.classes)).unique().sort().to_list()
-        if strange:
-            raise DataError(
-                f"{len(strange)} classes of the target appear only after the training rows",
-                where=f"column {target.name}",
-                got=", ".join(strange[:5]),
-                expected=f"the classes of the training rows: {', '.join(self.classes[:10])}",
-                do="give training more partitions, or merge the classes in the dataset's examples",
-            )
-        return target.replace_strict(codes, return_dtype=pl.Int64).to_numpy()
-
     def to_json(self) -> dict[str, Any]:
         """Plain values; floats survive exactly."""
         return {
@@ -140,7 +125,7 @@ def fit_encoder(train: pl.DataFrame, roles: Roles, *, quantiles: int, min_count:
     return Encoder(
         numeric={name: _fit_numeric(as_float(train[name]), quantiles) for name in roles.numeric},
         categorical={name: _vocabulary(train[name], min_count) for name in roles.categorical},
-        classes=tuple(train[roles.target].unique().sort()) if roles.task == "multiclass" else (),
+        classes=catalog.find(roles.task).classes(train[roles.target]),
     )
 
 

@@ -12,6 +12,8 @@ import polars as pl
 from refit.core.errors import ConfigError, DataError
 from refit.core.params import param
 from refit.dataset import PARTITION, Roles
+from refit.tasks import catalog
+from refit.tasks.task import Task
 
 PARTS = ("train", "validation", "holdout")
 
@@ -38,9 +40,8 @@ def check_examples(examples: pl.DataFrame, roles: Roles) -> pl.DataFrame:
         DataError: missing columns, wrong types, no rows, null keys, times or targets, duplicate
             keys, or a binary target beyond 0 and 1.
     """
-    faults = _schema_faults(examples, roles)
-    if not faults:
-        faults = _row_faults(examples, roles)
+    task = catalog.find(roles.task)
+    faults = _schema_faults(examples, roles, task) or _row_faults(examples, roles, task)
     if faults:
         raise DataError(
             "; ".join(faults),
@@ -106,7 +107,7 @@ def _require_order(examples: pl.DataFrame, time: str) -> None:
         )
 
 
-def _schema_faults(examples: pl.DataFrame, roles: Roles) -> list[str]:
+def _schema_faults(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str]:
     """Missing columns and wrong types."""
     wanted = dict.fromkeys(
         (*roles.key, roles.time, PARTITION, roles.target, *roles.features, *roles.slices)
@@ -122,20 +123,14 @@ def _schema_faults(examples: pl.DataFrame, roles: Roles) -> list[str]:
             faults.append(f"categorical column {name} is {kind}, expected String")
         if name == roles.time and not (kind.is_integer() or kind.is_temporal()):
             faults.append(f"time column {name} is {kind}, expected Datetime, Date or an integer")
-        if name == roles.target and not _fits(kind, roles.task):
+        if name == roles.target and not task.accepts(kind):
             faults.append(f"target {name} is {kind}, which a {roles.task} target cannot be")
     if examples.is_empty():
         faults.append("there is no row")
     return faults
 
 
-def _fits(kind: pl.DataType, task: str) -> bool:
-    if task == "multiclass":
-        return kind == pl.String
-    return kind.is_numeric() or (task == "binary" and kind == pl.Boolean)
-
-
-def _row_faults(examples: pl.DataFrame, roles: Roles) -> list[str]:
+def _row_faults(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str]:
     """Nulls where none may be, and keys that name two rows."""
     faults = []
     for name in dict.fromkeys((*roles.key, roles.time, PARTITION, roles.target)):
@@ -148,11 +143,4 @@ def _row_faults(examples: pl.DataFrame, roles: Roles) -> list[str]:
         faults.append(
             f"{twice.height:,} rows share a key ({', '.join(roles.key)}), for example {shown}"
         )
-    if roles.task == "binary":
-        strange = examples.filter(~pl.col(roles.target).cast(pl.Float64).is_in([0.0, 1.0]))
-        if strange.height:
-            faults.append(
-                f"binary target {roles.target} is neither 0 nor 1 in {strange.height:,} rows,"
-                f" for example {strange[roles.target][0]}"
-            )
-    return faults
+    return faults + task.target_errors(examples[roles.target].drop_nulls())

@@ -22,8 +22,6 @@ from statistics import NormalDist
 
 import numpy as np
 
-FEWEST_BLOCKS = 10
-"""With fewer blocks that are drawn independently no interval can be trusted."""
 POWER = 0.8
 
 

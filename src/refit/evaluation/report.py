@@ -1,7 +1,7 @@
-"""What the holdout says of a model: metrics with intervals, slices, thresholds, plots.
+"""What the holdout says of the candidate and the baselines: metrics with intervals, and slices.
 
-Every number is of rows newer than all rows that trained it. Thresholds are chosen on the validation
-part and only applied to the holdout, so that no choice has seen the rows it is judged by.
+Every number is of rows newer than all rows that trained the models. Thresholds are chosen on the
+validation part and only applied to the holdout, so no choice has seen the rows it is judged by.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,10 @@ import numpy as np
 import polars as pl
 
 from refit.core.params import param
-from refit.dataset import Roles
-from refit.evaluation import metrics
-
-FEWEST_BLOCKS = 10
-"""A slice in fewer blocks is flagged as small: its intervals are too narrow to trust."""
+from refit.evaluation.bootstrap import bootstrap
+from refit.evaluation.predictions import Predictions
+from refit.evaluation.time_blocks import FEWEST_BLOCKS
+from refit.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,25 +29,19 @@ class EvaluateParams:
     smallest_slice: int = param("rows below which a slice is flagged as small", minimum=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Targets and predictions of one part of the split."""
-
-    target: np.ndarray
-    """(N,) 0/1, class numbers, or values."""
-    predictions: Mapping[str, np.ndarray]
-    """By model (`network`, `linear`, `boosted`): (N,) or (N, K) float64."""
-
-
-def judge(
-    roles: Roles, holdout: Judged, blocks: np.ndarray, settings: EvaluateParams
+def metrics(
+    task: Task, holdout: Predictions, blocks: np.ndarray, settings: EvaluateParams
 ) -> dict[str, Any]:
     """Every model's metrics with intervals, on the same holdout rows and resamples."""
     return {
         name: {
-            metric: {"value": i.value, "lower": i.lower, "upper": i.upper}
-            for metric, i in metrics.bootstrap(
-                roles.task,
+            metric: {
+                "value": interval.value,
+                "lower": interval.lower,
+                "upper": interval.upper,
+            }
+            for metric, interval in bootstrap(
+                task,
                 holdout.target,
                 prediction,
                 blocks,
@@ -57,117 +50,75 @@ def judge(
                 seed=settings.seed,
             ).items()
         }
-        for name, prediction in holdout.predictions.items()
-    }
-
-
-def prediction_columns(
-    predictions: Mapping[str, np.ndarray], classes: tuple[str, ...]
-) -> dict[str, pl.Series]:
-    """Predictions as columns: `network`, or `network_CLASS` for each class."""
-    columns: dict[str, pl.Series] = {}
-    for name, values in predictions.items():
-        if values.ndim == 1:
-            columns[name] = pl.Series(values.astype(np.float32))
-            continue
-        for number, word in enumerate(classes):
-            columns[f"{name}_{word}"] = pl.Series(values[:, number].astype(np.float32))
-    return columns
-
-
-def thresholds(roles: Roles, validation: Judged) -> dict[str, float]:
-    """The probability from which a row is called positive: best F1 on the validation part.
-
-    Only binary tasks have one.
-    """
-    if roles.task != "binary":
-        return {}
-    prediction = validation.predictions["network"]
-    order = np.argsort(-prediction, kind="stable")
-    hits = np.cumsum(validation.target[order])
-    called = np.arange(1, len(order) + 1)
-    f1 = 2 * hits / (called + max(hits[-1], 1))
-    ranked = prediction[order]
-    ends = np.append(ranked[1:] != ranked[:-1], True)
-    best = int(np.argmax(np.where(ends, f1, -1)))
-    return {"best_f1": float(ranked[best])}
-
-
-def at_threshold(judged: Judged, threshold: float) -> dict[str, float]:
-    """Precision, recall, F1 and the four counts of the network's calls on binary rows."""
-    called, true = judged.predictions["network"] >= threshold, judged.target > 0.5
-    hits, alarms, misses = (
-        int((called & true).sum()),
-        int((called & ~true).sum()),
-        int((~called & true).sum()),
-    )
-    return {
-        "threshold": threshold,
-        "precision": hits / max(hits + alarms, 1),
-        "recall": hits / max(hits + misses, 1),
-        "f1": 2 * hits / max(2 * hits + alarms + misses, 1),
-        "true_positive": hits,
-        "false_positive": alarms,
-        "false_negative": misses,
-        "true_negative": len(true) - hits - alarms - misses,
+        for name, prediction in holdout.models.items()
     }
 
 
 def report(
-    roles: Roles,
-    holdout: Judged,
+    task: Task,
+    holdout: Predictions,
     blocks: np.ndarray,
-    chosen: Mapping[str, float],
+    thresholds: Mapping[str, float],
     settings: EvaluateParams,
 ) -> dict[str, Any]:
-    """metrics.json: every model's metrics, and the network's calls at each threshold."""
+    """metrics.json: every model's metrics, and the candidate at each threshold."""
+    candidate = holdout.models[holdout.candidate]
     return {
         "rows": len(blocks),
         "blocks": int(blocks.max()) + 1,
-        "models": judge(roles, holdout, blocks, settings),
-        "thresholds": {name: at_threshold(holdout, value) for name, value in chosen.items()},
+        "models": metrics(task, holdout, blocks, settings),
+        "thresholds": {
+            name: task.at_threshold(holdout.target, candidate, value)
+            for name, value in thresholds.items()
+        },
     }
 
 
 def slices(
-    roles: Roles,
-    examples: pl.DataFrame,
-    holdout: Judged,
+    task: Task,
+    holdout: Predictions,
     blocks: np.ndarray,
     settings: EvaluateParams,
+    *,
+    labels: Mapping[str, pl.Series],
 ) -> list[dict[str, Any]]:
-    """The network's metrics in every value of every slice column, small slices flagged."""
+    """slices.json: the candidate's metrics in every value of every slice column.
+
+    Args:
+        task: gives the metrics.
+        holdout: predictions of N rows.
+        blocks: (N,) of the same rows.
+        settings: say when a slice is flagged as small.
+        labels: the slice columns by name, (N,) of the same rows.
+    """
     rows = []
-    for column in roles.slices:
-        labels = examples[column].cast(pl.String).fill_null("missing")
-        for value in labels.unique().sort():
-            chosen = (labels == value).to_numpy()
-            inside = Judged(
-                target=holdout.target[chosen],
-                predictions={"network": holdout.predictions["network"][chosen]},
-            )
-            dense = np.unique(blocks[chosen], return_inverse=True)[1]
+    for column, raw in labels.items():
+        values = raw.cast(pl.String).fill_null("missing")
+        for value in values.unique().sort():
+            inside = (values == value).to_numpy()
+            dense = np.unique(blocks[inside], return_inverse=True)[1]
+            count, block_count = int(inside.sum()), int(dense.max()) + 1
+            scores = metrics(task, holdout.only(inside), dense, settings)
             rows.append(
                 {
                     "slice": column,
                     "value": value,
-                    "rows": int(chosen.sum()),
-                    "blocks": int(dense.max()) + 1,
-                    "small": int(chosen.sum()) < settings.smallest_slice
-                    or int(dense.max()) + 1 < FEWEST_BLOCKS,
-                    "metrics": judge(roles, inside, dense, settings)["network"],
+                    "rows": count,
+                    "blocks": block_count,
+                    "small": count < settings.smallest_slice or block_count < FEWEST_BLOCKS,
+                    "metrics": scores[holdout.candidate],
                 }
             )
     return rows
 
 
-def summary(report_: Mapping[str, Any]) -> str:
+def summary(evaluation: Mapping[str, Any]) -> str:
     """A line for each model: its metrics with intervals."""
-    lines = [f"holdout: {report_['rows']:,} rows in {report_['blocks']} blocks"]
-    for name, found in report_["models"].items():
+    lines = [f"holdout: {evaluation['rows']:,} rows in {evaluation['blocks']} blocks"]
+    for name, scores in evaluation["models"].items():
         shown = ", ".join(
             f"{metric} {i['value']:.4f} [{i['lower']:.4f}, {i['upper']:.4f}]"
-            for metric, i in found.items()
+            for metric, i in scores.items()
             if i["value"] is not None
         )
         lines.append(f"{name}: {shown}")

@@ -11,6 +11,9 @@ import polars as pl
 
 from refit.core.errors import ConfigError
 
+FEWEST_BLOCKS = 10
+"""With fewer independent blocks no interval can be trusted."""
+
 
 def block_codes(time: pl.Series, block: str) -> np.ndarray:
     """The block of each row.

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
 
 from refit.core.params import param
 from refit.data.prepared import Arrays
-from refit.dataset import Task
+from refit.tasks.task import Task
 
 Name = Literal["boosted", "linear"]
 NAMES: tuple[Name, ...] = ("boosted", "linear")
@@ -46,12 +44,8 @@ class Baseline:
     cardinalities: tuple[int, ...]
 
     def predict(self, arrays: Arrays) -> np.ndarray:
-        """Probabilities (N,) or (N, K), or values (N,)."""
-        rows = _rows(self.name, arrays, self.cardinalities)
-        if self.task == "regression":
-            return np.asarray(self.estimator.predict(rows))
-        probabilities = np.asarray(self.estimator.predict_proba(rows))
-        return probabilities[:, 1] if self.task == "binary" else probabilities
+        """(N,) or (N, K) predictions."""
+        return self.task.estimate(self.estimator, _rows(self.name, arrays, self.cardinalities))
 
 
 def fit(
@@ -66,7 +60,7 @@ def fit(
     """Fit one baseline on the training rows; validation only stops the boosting."""
     rows = _rows(name, train, cardinalities)
     if name == "linear":
-        estimator = _linear(task)
+        estimator = task.linear()
         estimator.fit(rows, train.target)
     else:
         estimator = _boosted(task, train, cardinalities, settings)
@@ -75,20 +69,12 @@ def fit(
     return Baseline(task=task, name=name, estimator=estimator, cardinalities=cardinalities)
 
 
-def _linear(task: Task) -> Any:
-    if task == "regression":
-        return Ridge(alpha=1.0, solver="cholesky")
-    solver = "newton-cholesky" if task == "binary" else "lbfgs"
-    return LogisticRegression(C=1.0, solver=solver, max_iter=1000, tol=1e-5)
-
-
 def _boosted(
     task: Task, train: Arrays, cardinalities: tuple[int, ...], settings: BaselineParams
 ) -> Any:
-    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     numeric = train.numeric.shape[1]
     categorical = [numeric + i for i, count in enumerate(cardinalities) if count <= MAX_CATEGORIES]
-    return kind(
+    return task.boosted(
         categorical_features=categorical or None,
         max_iter=settings.boosting_rounds,
         early_stopping=True,

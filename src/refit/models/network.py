@@ -1,36 +1,49 @@
-"""The network: a small perceptron over piecewise-linear encoded numbers and embedded categories.
+"""The built-in network: a perceptron over piecewise-linear encoded numbers and embedded categories.
 
 The recipe follows Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning"
-(2022). Only operations whose bits do not depend on the processor are used: products through
-refit.training.linear_layer; SiLU, sigmoid and log-sigmoid, which are torch's own AVX2 kernels, and
-no bare exp, log or softmax, which go to MKL. Dropout's masks are compared integers of NumPy's
-SFC64, seeded from torch's generator: torch's own masks were a quarter of a training step.
+(2022). It uses only operations whose bits do not depend on the processor: products through
+refit.training.linear_layer, and SiLU, sigmoid and log-sigmoid, which are torch's own AVX2 kernels.
+A bare exp, log or softmax would go to MKL. Dropout's masks are compared integers of NumPy's SFC64,
+seeded from torch's generator: torch's own masks were a quarter of a training step.
 
 With F numeric features, C categorical ones, batch B, T bins, width E and H:
 
-    present   (B, F)      1 where the value is there, else 0
+    present   (B, F)      1 where the value is there, otherwise 0
     value     (B, F)      the encoder's mapped value, 0 where missing
     bins      (B, F, T)   clamp((value - edge[t]) / (edge[t+1] - edge[t]), 0, 1) * present
     numbers   (B, F*(T+2))  concat(value, 1 - present, bins flattened)
     embedded  (B, C*E)    one table for all columns, column c's codes shifted by offsets[c]
     h1        (B, H)      silu(numbers W_n^T + b + embedded W_c^T), then dropout
     h2, ...   (B, H)      silu(linear(h)), then dropout
-    logits    (B, outputs)
+    outputs   (B, K)
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refit.dataset import Task
+from refit.core.determinism import Level
+from refit.core.params import param
+from refit.data.prepared import Arrays
+from refit.models.model import Data, Session, Shape
+from refit.tasks.task import Task
+from refit.training import inference, setup, weights
 from refit.training.linear_layer import Linear
-from refit.training.optimizer import AdamW, Group
+from refit.training.loop import LoopParams, Trained, train
+from refit.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from refit.serving.onnx_encoder import Features
+    from refit.serving.onnx_graph import Graph
 
 OUTER_EDGE = 3.1
 """Where the first bin begins and the last one ends, in standard deviations."""
@@ -39,65 +52,55 @@ LEVELS = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """The shape of a network."""
+class NetworkParams(LoopParams):
+    """Section `network` of params.yaml."""
 
-    numeric: int
-    """F, numeric features."""
-    cardinalities: tuple[int, ...]
-    """Codes of each categorical feature (0 unknown, 1 missing, then the vocabulary)."""
-    outputs: int
-    """1 for binary and regression, the number of classes for multiclass."""
-    embedding_width: int
-    bins: int
-    hidden_width: int
-    hidden_layers: int
-    dropout: float
+    hidden_width: int = param("units of a hidden layer", minimum=1)
+    hidden_layers: int = param("hidden layers", minimum=1)
+    embedding_width: int = param("numbers that stand for a category", minimum=1)
+    bins: int = param("bins of the piecewise-linear encoding", minimum=1)
+    dropout: float = param("share of hidden units dropped while training", minimum=0, maximum=0.95)
 
 
-class Network(nn.Module):
+class Network(Trainable):
     """See the module's docstring for the formula.
 
     **Shape**: numeric (B, F) float32 with NaN for missing, categorical (B, C) int32
-    -> logits (B, outputs) float32.
+    -> outputs (B, K) float32.
     """
 
     edges: Tensor
     offsets: Tensor
-    target_mean: Tensor
-    target_std: Tensor
 
-    def __init__(self, config: NetworkConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(self, shape: Shape, settings: NetworkParams, *, seed: int = 0) -> None:
         super().__init__()
-        self.config = config
-        seeded = generator or torch.Generator().manual_seed(0)
-        starts = np.cumsum([0, *config.cardinalities])
-        self.register_buffer("edges", torch.tensor(bin_edges(config.bins)))
+        self.shape, self.settings = shape, settings
+        seeded = torch.Generator().manual_seed(seed)
+        starts = np.cumsum([0, *shape.cardinalities])
+        self.register_buffer("edges", torch.tensor(bin_edges(settings.bins)))
         self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int32))
-        self.register_buffer("target_mean", torch.tensor(0.0))
-        self.register_buffer("target_std", torch.tensor(1.0))
-        width, hidden = config.embedding_width, config.hidden_width
+        width, hidden = settings.embedding_width, settings.hidden_width
         table = torch.rand(int(starts[-1]), width, generator=seeded)
         self.table = nn.Parameter((table * 2 - 1) / math.sqrt(width))
-        self.numbers = Linear(config.numeric * (config.bins + 2), hidden, seeded)
-        self.categories = Linear(len(config.cardinalities) * width, hidden, seeded, bias=False)
+        self.numbers = Linear(shape.numeric * (settings.bins + 2), hidden, seeded)
+        self.categories = Linear(len(shape.cardinalities) * width, hidden, seeded, bias=False)
         self.hidden = nn.ModuleList(
-            Linear(hidden, hidden, seeded) for _ in range(config.hidden_layers - 1)
+            Linear(hidden, hidden, seeded) for _ in range(settings.hidden_layers - 1)
         )
-        self.head = Linear(hidden, config.outputs, seeded)
+        self.head = Linear(hidden, shape.outputs, seeded)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """(B, F) float32, (B, C) int32 -> (B, outputs)."""
+        """(B, F) float32, (B, C) int32 -> (B, K)."""
         h = self.numbers(self._encode(numeric))
-        if self.config.cardinalities:
+        if self.shape.cardinalities:
             codes = categorical + self.offsets
             embedded = functional.embedding(codes, self.table).flatten(1)
             h = h + self.categories(embedded)
         h = self._activate(h)
         for layer in self.hidden:
             h = self._activate(layer(h))
-        logits: Tensor = self.head(h)
-        return logits
+        outputs: Tensor = self.head(h)
+        return outputs
 
     def _encode(self, numeric: Tensor) -> Tensor:
         """(B, F) with NaN -> (B, F*(T+2))."""
@@ -110,43 +113,12 @@ class Network(nn.Module):
 
     def _activate(self, h: Tensor) -> Tensor:
         active = functional.silu(h)
-        share = self.config.dropout
+        share = self.settings.dropout
         return active * dropout_mask(h.shape, share) if self.training and share else active
 
-    def standardise(self, target: np.ndarray) -> None:
-        """Learn the mean and deviation of a regression target (N,); sums are exact."""
-        values = [float(value) for value in target]
-        mean = math.fsum(values) / len(values)
-        variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
-        self.target_mean.fill_(mean)
-        self.target_std.fill_(math.sqrt(variance) or 1.0)
-
-    def loss(self, task: Task, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean loss of a batch: log loss, or squared error of the standardised target.
-
-        Args:
-            task: binary, multiclass or regression.
-            logits: (B, outputs).
-            target: (B,) float32 0/1 or value, or int64 class number.
-        """
-        if task == "multiclass":
-            chosen = logits.gather(1, target.unsqueeze(1)).squeeze(1)
-            return (log_sum_exp(logits) - chosen).mean()
-        flat = logits.squeeze(1)
-        if task == "binary":
-            return (flat * (1 - target) - functional.logsigmoid(flat)).mean()
-        return ((flat - (target - self.target_mean) / self.target_std) ** 2).mean()
-
-    def predict(self, task: Task, logits: Tensor) -> Tensor:
-        """Probabilities (B,) or (B, K), or values (B,), of logits (B, outputs)."""
-        if task == "multiclass":
-            below = logits - log_sum_exp(logits).unsqueeze(1)
-            return torch.sigmoid(below) / torch.sigmoid(-below)
-        flat = logits.squeeze(1)
-        return torch.sigmoid(flat) if task == "binary" else self._raise(flat)
-
-    def _raise(self, flat: Tensor) -> Tensor:
-        return flat * self.target_std + self.target_mean
+    def decaying(self) -> list[nn.Parameter]:
+        """The matrices of the layers: neither biases nor embeddings."""
+        return [p for n, p in self.named_parameters() if p.ndim == 2 and n != "table"]
 
 
 def dropout_mask(shape: torch.Size, share: float) -> Tensor:
@@ -159,18 +131,6 @@ def dropout_mask(shape: torch.Size, share: float) -> Tensor:
     return torch.from_numpy(np.multiply(raw >= threshold, scale, dtype=np.float32)).view(shape)
 
 
-def log_sum_exp(logits: Tensor) -> Tensor:
-    """(B, K) -> (B,) log of the sum of exponentials, folded pair by pair through log-sigmoid.
-
-    log(e^a + e^b) = max(a, b) - logsigmoid(|a - b|), which needs neither exp nor log.
-    """
-    total = logits[:, 0]
-    for column in logits.unbind(1)[1:]:
-        distance = (total - column).abs()
-        total = torch.maximum(total, column) - functional.logsigmoid(distance)
-    return total
-
-
 def bin_edges(bins: int) -> list[float]:
     """T+1 edges: the standard normal's quantiles, so that each bin holds about as many rows."""
     normal = NormalDist()
@@ -181,12 +141,123 @@ def bin_edges(bins: int) -> list[float]:
     return edges
 
 
-def optimizer(network: Network, *, weight_decay: float) -> AdamW:
-    """AdamW; only matrices of the layers decay, neither biases nor embeddings."""
-    layers = [p for n, p in network.named_parameters() if p.ndim == 2 and n != "table"]
-    chosen = {id(p) for p in layers}
-    others = [p for p in network.parameters() if id(p) not in chosen]
-    return AdamW(
-        Group(parameters=layers, weight_decay=weight_decay),
-        Group(parameters=others, weight_decay=0.0),
-    )
+@dataclass(frozen=True, kw_only=True)
+class FittedNetwork:
+    """A trained network."""
+
+    network: Network
+    task: Task
+    trained: Trained
+    level: Level
+
+    def predict(self, arrays: Arrays) -> np.ndarray:
+        """(N,) or (N, K) float32."""
+        return inference.predict(self.network, self.task, arrays)
+
+    def save(self, folder: Path) -> None:
+        """Write weights.safetensors."""
+        weights.save(folder, self.network)
+
+    def describe(self) -> dict[str, Any]:
+        """The network's shape, its parameters, and the losses of each epoch."""
+        return {
+            "shape": asdict(self.network.shape),
+            "settings": asdict(self.network.settings),
+            **self.trained.describe(),
+        }
+
+    def to_onnx(self, graph: "Graph", features: "Features") -> str:
+        """The nodes of `Network.forward` and of the task's prediction."""
+        return _to_onnx(self.network, self.task, graph, features)
+
+
+class NetworkModel:
+    """`train.model: network`."""
+
+    name = "network"
+    params = NetworkParams
+
+    def fit(self, data: Data, settings: NetworkParams, session: Session) -> FittedNetwork:
+        """Train a network; resumes from the session's checkpoints."""
+        setup.prepare(session.seed, session.level, session.threads)
+        network = Network(data.shape, settings, seed=session.seed)
+        trained = train(
+            network,
+            data.train,
+            data.validation,
+            task=data.task,
+            settings=settings,
+            seed=session.seed,
+            checkpoints=session.checkpoints,
+            log=session.log,
+            stop=session.stop,
+        )
+        return FittedNetwork(network=network, task=data.task, trained=trained, level=session.level)
+
+    def load(self, folder: Path, task: Task, description: Mapping[str, Any]) -> FittedNetwork:
+        """The network that `save` and `describe` left."""
+        shape, settings = description["shape"], description["settings"]
+        network = Network(
+            Shape(**{**shape, "cardinalities": tuple(shape["cardinalities"])}),
+            NetworkParams(**settings),
+        )
+        weights.load(folder, network)
+        trained = Trained.from_description(description)
+        return FittedNetwork(
+            network=network, task=task, trained=trained, level=description["level"]
+        )
+
+
+def _to_onnx(network: Network, task: Task, graph: "Graph", features: "Features") -> str:
+    h = _linear(graph, _numbers(graph, network, features.numbers()), network, "numbers")
+    if network.shape.cardinalities:
+        h = graph.add("Add", h, _categories(graph, network, features.codes()))
+    h = _silu(graph, h)
+    for layer in range(len(network.hidden)):
+        h = _silu(graph, _linear(graph, h, network, f"hidden.{layer}"))
+    outputs = _linear(graph, h, network, "head")
+    return task.to_onnx(graph, outputs, (float(network.target_mean), float(network.target_std)))
+
+
+def _numbers(graph: "Graph", network: Network, mapped: str) -> str:
+    """(rows, F) with NaN -> (rows, F*(T+2)), as Network._encode."""
+    edges = network.edges.numpy()
+    missing = graph.add("IsNaN", mapped)
+    value = graph.add("Where", missing, graph.constant(np.array(0, np.float32)), mapped)
+    third = graph.constant([2])
+    bins = graph.add("Sub", graph.add("Unsqueeze", value, third), graph.constant(edges[:-1]))
+    bins = graph.add("Div", bins, graph.constant(edges[1:] - edges[:-1]))
+    zero, one = (graph.constant(np.array(v, np.float32)) for v in (0, 1))
+    bins = graph.add("Clip", bins, zero, one)
+    there = graph.to_float(graph.add("Not", missing))
+    bins = graph.add("Mul", bins, graph.add("Unsqueeze", there, third))
+    width = network.shape.numeric * network.settings.bins
+    flat = graph.add("Reshape", bins, graph.constant([-1, width]))
+    return graph.add("Concat", value, graph.to_float(missing), flat, axis=1)
+
+
+def _categories(graph: "Graph", network: Network, codes: list[str]) -> str:
+    """The codes of each column -> (rows, H), as the network embeds and multiplies them."""
+    second = graph.constant([1])
+    table = graph.add("Concat", *(graph.add("Unsqueeze", c, second) for c in codes), axis=1)
+    shifted = graph.add("Add", table, graph.constant(network.offsets.numpy().astype(np.int64)))
+    embedded = graph.add("Gather", _constant(graph, network, "table"), shifted)
+    width = len(codes) * network.settings.embedding_width
+    flat = graph.add("Reshape", embedded, graph.constant([-1, width]))
+    return _linear(graph, flat, network, "categories")
+
+
+def _linear(graph: "Graph", x: str, network: Network, name: str) -> str:
+    bias = f"{name}.bias"
+    inputs = [x, _constant(graph, network, f"{name}.weight")]
+    if bias in network.state_dict():
+        inputs.append(_constant(graph, network, bias))
+    return graph.add("Gemm", *inputs, transB=1)
+
+
+def _silu(graph: "Graph", x: str) -> str:
+    return graph.add("Mul", x, graph.add("Sigmoid", x))
+
+
+def _constant(graph: "Graph", network: Network, name: str) -> str:
+    return graph.constant(network.state_dict()[name].numpy())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from refit.core import files
 from refit.core.errors import RefitError, RegistryError
+from refit.evaluation.predictions import TOLERANCE
 from refit.registry import ledger, reconcile
 from refit.registry.client import EXAMPLES, SAMPLE, Registry, Version, aliases
 from refit.registry.ledger import Book, Entry, Kind
@@ -132,7 +133,7 @@ def check(registry: Registry, version: Version) -> str:
         if not examples.is_file() or files.digest(examples) != noted:
             raise _refused(version, "its example rows are not those that were registered")
         difference = _difference(folder, examples, version)
-    if not difference <= input_example.TOLERANCE:
+    if not difference <= TOLERANCE:
         raise _refused(version, f"its predictions differ from the stored ones by {difference:.2g}")
     return "digest verified, loads, predicts its example rows as when it was registered"
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from refit.evaluation.paired_bootstrap import FEWEST_BLOCKS, Comparison
+from refit.evaluation.paired_bootstrap import Comparison
+from refit.evaluation.time_blocks import FEWEST_BLOCKS
 
 Outcome = Literal["promote", "reject", "not proven"]
 Result = Literal["pass", "fail", "not enough evidence"]

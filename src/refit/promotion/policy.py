@@ -10,6 +10,7 @@ from pathlib import Path
 
 from refit.core import params, paths
 from refit.core.params import param
+from refit.tasks.catalog import ROW_LOSSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class PromoteParams:
 
     metric: str = param(
         "row-wise loss that decides; lower is better",
-        choices=("log_loss", "brier", "squared_error", "absolute_error"),
+        choices=ROW_LOSSES,
     )
     minimum_effect: float = param("smallest gain in that loss that matters", minimum=0)
     confidence: float = param("confidence of the interval", minimum=0.5, maximum=0.999)

@@ -11,10 +11,12 @@ import polars as pl
 from refit.core import files, params, paths
 from refit.core.errors import ConfigError, DataError, PipelineError
 from refit.data import prepared
-from refit.dataset import PARTITION, Roles, Task
-from refit.evaluation import metrics
+from refit.dataset import PARTITION, Roles
+from refit.evaluation.predictions import baseline_name, from_columns
 from refit.evaluation.time_blocks import block_codes
 from refit.promotion import seen
+from refit.tasks.catalog import find as find_task
+from refit.tasks.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,9 +89,11 @@ class Scored:
     predicted: np.ndarray
     """(N',) or (N', K) the candidate's predictions of all of them."""
     expected: np.ndarray
-    """Of the same shape: what the network predicted where it was trained."""
+    """Of the same shape: what the model predicted where it was trained."""
     seen: int | None
     """Holdout rows that the champion has trained on, left out; None where nobody knows."""
+    classes: tuple[str, ...]
+    """The K classes of the predictions in `holdout`."""
     slices: tuple[str, ...]
     """Columns whose values split the holdout."""
     fault: str
@@ -103,12 +107,13 @@ def losses(metric: str, task: Task, target: np.ndarray, predicted: np.ndarray) -
         ConfigError: the metric does not fit the task.
     """
     try:
-        return metrics.losses(metric, task, target, predicted)
+        return task.row_loss(metric, target, predicted)
     except ValueError as error:
         raise ConfigError(
             str(error),
             where="params.yaml, `promote.metric`",
-            expected=f"a loss of a {task} task, such as {metrics.PRIMARY[task]}",
+            expected=f"one of {', '.join(task.row_losses)}",
+            do="set `promote.metric` to a loss of the task",
         ) from error
 
 
@@ -131,7 +136,13 @@ def score(root: Path, champion: Champion | None, *, search: bool = False) -> Sco
     predictions = files.read_parquet(root / paths.PREDICTIONS)
     rows = files.read_parquet(root / paths.HOLDOUT)
     require_same_rows(rows, predictions)
-    linear = stored(predictions, "linear", candidate)
+    name = candidate.model
+    known_classes = candidate.signature["classes"]
+    by_name = {
+        baseline: from_columns(predictions, baseline_name(baseline, name), known_classes)
+        for baseline in BASELINES
+    }
+    linear = by_name["linear"]
     own, rival, fault = _answers(candidate, reigning, rows, linear)
     known = seen.trained_on(champion.lineage) if champion else frozenset[str]()
     holdout = Part(
@@ -142,20 +153,20 @@ def score(root: Path, champion: Champion | None, *, search: bool = False) -> Sco
         rival=rival,
     )
     fresh = ~rows[PARTITION].is_in(sorted(known or ())).to_numpy()
-    baselines = {name: stored(predictions, name, candidate)[fresh] for name in BASELINES}
     return Scored(
-        task=candidate.signature["task"],
+        task=find_task(candidate.signature["task"]),
         holdout=holdout.only(fresh),
         frame=predictions.filter(pl.Series(fresh)),
         validation=_validation(root, roles, candidate, reigning) if search and not fault else None,
-        baselines=baselines,
+        baselines={baseline: values[fresh] for baseline, values in by_name.items()},
         rival=LINEAR if champion is None else f"version {champion.number}",
         champion=reigning,
         candidate=candidate,
         whole=rows,
         predicted=own,
-        expected=stored(predictions, "network", candidate),
+        expected=from_columns(predictions, name, known_classes),
         seen=None if known is None else int((~fresh).sum()),
+        classes=classes(candidate, reigning if rival is not None else None),
         slices=roles.slices,
         fault=fault,
     )
@@ -206,14 +217,6 @@ def _validation(
     )
 
 
-def stored(predictions: pl.DataFrame, model: str, challenger: "Bundle") -> np.ndarray:
-    """(N,) or (N, K) what the evaluation stored of a model: `network`, `linear` or `boosted`."""
-    classes = challenger.signature["classes"]
-    columns = [f"{model}_{name}" for name in classes] or [model]
-    values = predictions.select(columns).to_numpy().astype(np.float64)
-    return values if classes else values[:, 0]
-
-
 def require_same_rows(rows: pl.DataFrame, predictions: pl.DataFrame) -> None:
     """Raises PipelineError unless both frames hold the same rows in the same order."""
     shared = [name for name in rows.columns if name in predictions.columns and name != "target"]
@@ -232,24 +235,28 @@ def both(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The challenger's and the champion's predictions of the same rows: (N,) or (N, K).
 
-    The K classes are the challenger's, in its order, then those that only the champion knows; a
-    class that a model does not know has probability zero.
+    The K classes are those of `classes`; a class that a model does not know has probability zero.
 
     Raises:
         DataError: a model cannot score the rows, or is of another task.
     """
-    new, old = (model.signature for model in (challenger, reigning))
-    classes = list(dict.fromkeys([*new["classes"], *old["classes"]]))
-    own, rival = (_spread(m, new["task"], rows, classes) for m in (challenger, reigning))
+    task, names = challenger.signature["task"], classes(challenger, reigning)
+    own, rival = (_spread(m, task, rows, names) for m in (challenger, reigning))
     return own, rival
 
 
-def _spread(model: "Bundle", task: Task, rows: pl.DataFrame, classes: list[str]) -> np.ndarray:
+def classes(challenger: "Bundle", reigning: "Bundle | None") -> tuple[str, ...]:
+    """The challenger's classes, in its order, then those that only the champion knows."""
+    known = [] if reigning is None else reigning.signature["classes"]
+    return tuple(dict.fromkeys([*challenger.signature["classes"], *known]))
+
+
+def _spread(model: "Bundle", task: str, rows: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
     if model.signature["task"] != task:
         raise DataError(f"it is a {model.signature['task']} model", expected=task)
     values = model.predict(rows).astype(np.float64)
-    if not classes:
+    if not names:
         return values
-    spread = np.zeros((len(values), len(classes)))
-    spread[:, [classes.index(name) for name in model.signature["classes"]]] = values
+    spread = np.zeros((len(values), len(names)))
+    spread[:, [names.index(name) for name in model.signature["classes"]]] = values
     return spread

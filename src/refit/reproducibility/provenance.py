@@ -51,6 +51,7 @@ def describe(root: Path, dataset: str, digest: str) -> dict[str, Any]:
         "packages_not_as_pinned": constraints.differing(root / paths.CONSTRAINTS),
         "python": platform.python_version(),
         "determinism": bundle["training"]["determinism"],
+        "model": bundle["model"],
         "training": bundle["training"]["fingerprint"],
         "machine": asdict(machine.this()),
         "seconds": timings.seconds(root),

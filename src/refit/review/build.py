@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from refit.dataset_card import About
-from refit.evaluation import metrics, paired_bootstrap
+from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion import evidence
 from refit.registry.client import CHAMPION, Registry, Version
 from refit.registry.ledger import Book, Entry
@@ -18,6 +18,7 @@ from refit.review.changes import Changes
 from refit.review.comparison import Curves, Estimate, MetricRow, Pair, SliceRow
 from refit.review.sections import TableReport, Timing
 from refit.review.stored import Kept
+from refit.tasks.catalog import find as find_task
 
 Kind = Literal["decision", "comparison", "version"]
 LABELS = {"linear": "linear baseline", "boosted": "boosted trees"}
@@ -245,9 +246,13 @@ def _rival(registry: Registry, book: Book, own: Kept) -> tuple[Kept | None, tupl
 
 def _policy(own: Kept) -> dict[str, Any]:
     """How the version was compared, or would be where no decision says it."""
-    usual = {"metric": metrics.PRIMARY[(own.signature or {}).get("task", "binary")], **USUAL}
+    usual = {"metric": _usual_metric(own), **USUAL}
     evidence = own.decision["evidence"] if own.decision else {}
     return {name: evidence.get(name, value) for name, value in usual.items()}
+
+
+def _usual_metric(own: Kept) -> str:
+    return find_task((own.signature or {}).get("task", "binary")).row_losses[0]
 
 
 def _recorded_gain(evidence: Mapping[str, Any]) -> Gain | None:
@@ -292,7 +297,7 @@ def _said(own: str, rival: str, gain: Gain | None, phrase: str) -> str:
     if found.lower is None or found.upper is None:
         return (
             f"{own.capitalize()} differs from {rival} by {found.value:+.5f} {gain.metric} {where},"
-            f" too few blocks for an interval (fewer than {paired_bootstrap.FEWEST_BLOCKS})."
+            f" too few blocks for an interval (fewer than {FEWEST_BLOCKS})."
         )
     word = "better than" if found.lower > 0 else "worse than" if found.upper < 0 else "not shown to"
     rest = f" differ from {rival}" if word == "not shown to" else f" {rival}"
@@ -318,8 +323,8 @@ def _common(registry: Registry, before: Kept, after: Kept) -> tuple[Pair | None,
         return None, "they know different classes"
     shared = [n for n in _context(new) if n in old.columns and old.schema[n] == new.schema[n]]
     columns = [f"network_{name}" for name in classes] or ["network"]
-    suffixes = [f".{k}" for k in range(len(classes))] or [""]
-    mine = {name: f"{evidence.OWN}{end}" for name, end in zip(columns, suffixes, strict=True)}
+    suffixes = [f"_{name}" for name in classes] or [""]
+    mine = {name: f"{evidence.CANDIDATE}{end}" for name, end in zip(columns, suffixes, strict=True)}
     theirs = {name: f"{evidence.RIVAL}{end}" for name, end in zip(columns, suffixes, strict=True)}
     rows = new.rename(mine).join(
         old.select(*shared, pl.col(columns).name.map(theirs.__getitem__)),

@@ -63,9 +63,6 @@ def charts(curves: Curves) -> tuple[Chart, ...]:
 
 
 def _calibration(curves: Curves) -> Chart:
-    regression = curves.task == "regression"
-    labels = ("mean prediction", "mean of what was") if regression else _probabilities(curves)
-
     def draw(axes: "Axes") -> None:
         ends = [value for line in curves.calibration for value in (*line.x, *line.y)]
         low, high = min(ends), max(ends)
@@ -77,18 +74,12 @@ def _calibration(curves: Curves) -> Chart:
 
     return Chart(
         title="Calibration",
-        svg=_svg("calibration", labels, draw, curves.calibration),
+        svg=_svg("calibration", curves.axes, draw, curves.calibration),
         said=(
             "Predicted against observed, in bins of equal numbers of rows; on the dotted diagonal"
             f" both agree. {_furthest(curves.calibration)}"
         ),
     )
-
-
-def _probabilities(curves: Curves) -> tuple[str, str]:
-    if curves.task == "multiclass":
-        return "confidence in the likeliest class", "share that was right"
-    return "predicted probability", "observed share"
 
 
 def _roc(curves: Curves) -> Chart:

@@ -12,9 +12,14 @@ import numpy as np
 import polars as pl
 
 from refit.core import files
-from refit.dataset import Task
-from refit.evaluation import curves, metrics, paired_bootstrap
+from refit.evaluation import paired_bootstrap
+from refit.evaluation.bootstrap import bootstrap
+from refit.evaluation.predictions import from_columns, stored_classes
+from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion import evidence
+from refit.tasks import plot_tables
+from refit.tasks.catalog import find as find_task
+from refit.tasks.task import Task
 
 RESAMPLES = 200
 """Bootstrap samples behind a rival's intervals."""
@@ -86,7 +91,8 @@ class Line:
 class Curves:
     """What the charts draw."""
 
-    task: Task
+    axes: tuple[str, str]
+    """Labels of the calibration plot."""
     calibration: tuple[Line, ...]
     roc: tuple[Line, ...]
     residuals: tuple[Line, ...]
@@ -123,9 +129,12 @@ class Pair:
 
 def pair(scored: pl.DataFrame, signature: Mapping[str, Any], labels: tuple[str, str]) -> Pair:
     """The rows that a decision was made on, see refit.promotion.evidence."""
-    own, rival = (evidence.predictions(scored, who) for who in (evidence.OWN, evidence.RIVAL))
+    own, rival = (
+        from_columns(scored, who, stored_classes(scored, who))
+        for who in (evidence.CANDIDATE, evidence.RIVAL)
+    )
     return Pair(
-        task=signature["task"],
+        task=find_task(signature["task"]),
         classes=tuple(signature["classes"]),
         labels=labels,
         rows=scored,
@@ -200,7 +209,7 @@ def _metrics(
     confidence: float,
     seed: int,
 ) -> dict[str, dict[str, float | None]]:
-    found = metrics.bootstrap(
+    found = bootstrap(
         both.task,
         both.target,
         prediction,
@@ -234,7 +243,7 @@ def resliced(
         counted = {
             "rows": part.rows.height,
             "blocks": blocks,
-            "small": entry["small"] or blocks < paired_bootstrap.FEWEST_BLOCKS,
+            "small": entry["small"] or blocks < FEWEST_BLOCKS,
             "metrics": own_metrics(part, confidence, seed),
         }
         found.append({**entry, **counted})
@@ -283,7 +292,7 @@ def slice_rows(
 def row_losses(both: Pair, metric: str) -> np.ndarray:
     """(2, N) of the version and of its rival."""
     return np.stack(
-        [metrics.losses(metric, both.task, both.target, one) for one in (both.own, both.rival)],
+        [both.task.row_loss(metric, both.target, one) for one in (both.own, both.rival)],
     )
 
 
@@ -325,7 +334,7 @@ def gain(
         neighbours=int(policy["neighbours"]),
         noise=noise,
     )
-    if found.blocks < paired_bootstrap.FEWEST_BLOCKS:
+    if found.blocks < FEWEST_BLOCKS:
         return Estimate(value=found.difference)
     return Estimate(value=found.difference, lower=found.lower, upper=found.upper)
 
@@ -337,29 +346,24 @@ def draw(both: Pair) -> Curves:
         (both.labels[1], False, both.rival),
     )
     return Curves(
-        task=both.task,
+        axes=both.task.calibration_axes,
         calibration=tuple(_calibration(both, *side) for side in sides),
         roc=tuple(line for side in sides for line in _roc(both, *side)),
-        residuals=_residuals(both) if both.task == "regression" else (),
+        residuals=() if both.task.calibrated(both.target, both.own) else _residuals(both),
     )
 
 
 def _calibration(both: Pair, label: str, mine: bool, values: np.ndarray) -> Line:  # noqa: FBT001
-    target = both.target
-    if both.task == "multiclass":
-        target, values = (target == values.argmax(axis=1)).astype(np.float64), values.max(axis=1)
-    return _line(label, mine, curves.calibration(target, values), "predicted", "observed")
+    observed = both.task.calibrated(both.target, values) or (both.target, values)
+    return _line(label, mine, plot_tables.calibration(*observed), "predicted", "observed")
 
 
 def _roc(both: Pair, label: str, mine: bool, values: np.ndarray) -> list[Line]:  # noqa: FBT001
-    if both.task == "regression":
-        return []
     columns = ("false_positive_rate", "true_positive_rate")
-    if both.task == "binary":
-        return [_line(label, mine, curves.roc(both.target, values), *columns)]
+    curves = both.task.roc_curves(both.classes, both.target, values)
     return [
-        _line(f"{label}, {name}", mine, curves.roc(both.target == k, values[:, k]), *columns)
-        for k, name in enumerate(both.classes)
+        _line(f"{label}, {name}" if name else label, mine, curve, *columns)
+        for name, curve in curves.items()
     ]
 
 

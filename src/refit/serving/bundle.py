@@ -74,6 +74,11 @@ class Bundle:
         return np.concatenate(parts)
 
     @property
+    def model(self) -> str:
+        """The name of the model that was exported, from lineage.json."""
+        return str(files.read_json(self.folder / LINEAGE)["model"]["name"])
+
+    @property
     def _inputs(self) -> list[dict[str, Any]]:
         inputs: list[dict[str, Any]] = self.signature["inputs"]
         return inputs

@@ -1,39 +1,30 @@
-"""The bundle's model and signature, from the encoder and the trained network."""
+"""The bundle's model and signature, from the encoder and a fitted model."""
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-from onnx import TensorProto
+from typing import Any, Protocol
 
 from refit.data.encoder import Encoder
-from refit.dataset import Roles, Task
-from refit.models.network import Network
-from refit.serving import onnx_graph
+from refit.dataset import Roles
+from refit.serving.onnx_encoder import Features, column_types
 from refit.serving.onnx_graph import Graph
 
 
-def to_onnx(network: Network, encoder: Encoder, task: Task) -> bytes:
-    """One ONNX model: raw columns -> codes and mapped numbers -> network -> prediction."""
+class Exporting(Protocol):
+    """A fitted model that can add itself to a graph."""
+
+    def to_onnx(self, graph: Graph, features: Features) -> str:
+        """Add the nodes from features to the prediction; returns its name."""
+
+
+def to_onnx(model: Exporting, encoder: Encoder) -> bytes:
+    """One ONNX model: raw columns -> codes and mapped numbers -> model -> prediction."""
     graph = Graph()
-    numbers = onnx_graph.encode_numeric(graph, encoder.numeric)
-    h = _linear(graph, _numbers(graph, network, numbers), network, "numbers")
-    if encoder.categorical:
-        codes = onnx_graph.encode_categorical(graph, encoder.categorical)
-        h = graph.add("Add", h, _categories(graph, network, codes))
-    h = _silu(graph, h)
-    for layer in range(len(network.hidden)):
-        h = _silu(graph, _linear(graph, h, network, f"hidden.{layer}"))
-    logits = _linear(graph, h, network, "head")
-    if task == "regression":
-        scaled = graph.add("Mul", logits, _constant(graph, network, "target_std"))
-        logits = graph.add("Add", scaled, _constant(graph, network, "target_mean"))
+    prediction = model.to_onnx(graph, Features(graph=graph, encoder=encoder))
     shape: list[str | int] = ["rows"]
-    if task == "multiclass":
+    if encoder.classes:
         shape.append(len(encoder.classes))
-    output = onnx_graph.finish(graph, task, logits)
-    model = graph.model(onnx_graph.column_types(encoder), (output, shape))
-    data: bytes = model.SerializeToString(deterministic=True)
+    exported = graph.model(column_types(encoder), (prediction, shape))
+    data: bytes = exported.SerializeToString(deterministic=True)
     return data
 
 
@@ -60,47 +51,3 @@ def signature(roles: Roles, encoder: Encoder, thresholds: Mapping[str, Any]) -> 
         "thresholds": dict(thresholds),
         "missing": "null (as input of the ONNX model: NaN, or an empty string)",
     }
-
-
-def _numbers(graph: Graph, network: Network, mapped: str) -> str:
-    """(rows, F) with NaN -> (rows, F*(T+2)), as Network._encode."""
-    edges = network.edges.numpy()
-    missing = graph.add("IsNaN", mapped)
-    value = graph.add("Where", missing, graph.constant(np.array(0, np.float32)), mapped)
-    third = graph.constant([2])
-    bins = graph.add("Sub", graph.add("Unsqueeze", value, third), graph.constant(edges[:-1]))
-    bins = graph.add("Div", bins, graph.constant(edges[1:] - edges[:-1]))
-    zero, one = (graph.constant(np.array(v, np.float32)) for v in (0, 1))
-    bins = graph.add("Clip", bins, zero, one)
-    there = graph.cast(graph.add("Not", missing), TensorProto.FLOAT)
-    bins = graph.add("Mul", bins, graph.add("Unsqueeze", there, third))
-    width = network.config.numeric * network.config.bins
-    flat = graph.add("Reshape", bins, graph.constant([-1, width]))
-    return graph.add("Concat", value, graph.cast(missing, TensorProto.FLOAT), flat, axis=1)
-
-
-def _categories(graph: Graph, network: Network, codes: list[str]) -> str:
-    """The codes of each column -> (rows, H), as the network embeds and multiplies them."""
-    second = graph.constant([1])
-    table = graph.add("Concat", *(graph.add("Unsqueeze", c, second) for c in codes), axis=1)
-    shifted = graph.add("Add", table, graph.constant(network.offsets.numpy().astype(np.int64)))
-    embedded = graph.add("Gather", _constant(graph, network, "table"), shifted)
-    width = len(codes) * network.config.embedding_width
-    flat = graph.add("Reshape", embedded, graph.constant([-1, width]))
-    return _linear(graph, flat, network, "categories")
-
-
-def _linear(graph: Graph, x: str, network: Network, name: str) -> str:
-    bias = f"{name}.bias"
-    inputs = [x, _constant(graph, network, f"{name}.weight")]
-    if bias in network.state_dict():
-        inputs.append(_constant(graph, network, bias))
-    return graph.add("Gemm", *inputs, transB=1)
-
-
-def _silu(graph: Graph, x: str) -> str:
-    return graph.add("Mul", x, graph.add("Sigmoid", x))
-
-
-def _constant(graph: Graph, network: Network, name: str) -> str:
-    return graph.constant(network.state_dict()[name].numpy())

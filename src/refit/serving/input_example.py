@@ -12,14 +12,13 @@ import numpy as np
 import polars as pl
 
 from refit.core import files, paths
+from refit.evaluation.predictions import to_columns
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
 
 ROWS = 100
 PREDICTION = "refit.prediction"
-TOLERANCE = 1e-5
-"""Largest difference, absolute and relative: processors round differently in the last bits."""
 
 
 def take(root: Path) -> bytes:
@@ -50,11 +49,4 @@ def difference(folder: Path, examples: Path) -> float:
 
 
 def _predictions(model: "Bundle", rows: pl.DataFrame) -> list[pl.Series]:
-    """A column of predictions, or one for each class."""
-    values = model.predict(rows)
-    if values.ndim == 1:
-        return [pl.Series(PREDICTION, values)]
-    return [
-        pl.Series(f"{PREDICTION} {name}", values[:, place])
-        for place, name in enumerate(model.signature["classes"])
-    ]
+    return to_columns(PREDICTION, model.predict(rows), model.signature["classes"])

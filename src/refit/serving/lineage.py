@@ -25,9 +25,8 @@ def describe(
     return {
         "partitions": seen,
         "digests": {name: files.digest(path) for name, path in paths.items()},
-        "training": {
-            key: training[key] for key in ("fingerprint", "settings", "determinism", "best_epoch")
-        },
+        "model": {key: training["model"][key] for key in ("name", "settings")},
+        "training": {key: training[key] for key in ("fingerprint", "seed", "determinism")},
         # Without a build's label: torch 2.13.0+cpu and 2.13.0 compute the same.
         "packages": {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES},
     }

@@ -1,8 +1,7 @@
-"""The ONNX graph of encoder and network, node by node.
+"""Builds an ONNX graph node by node, or from the graphs of other exporters.
 
-Written by hand rather than exported: the graph takes the raw columns, strings included, which no
-tracer sees; its bytes depend on the weights alone; and it is small. Given up: another architecture
-than refit.models.network's needs its nodes written here.
+The encoder's part takes raw columns, strings included, which no tracer sees. Names are numbered, so
+the bytes depend on the nodes and constants alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-
-from refit.data.encoder import FIRST, MISSING, UNKNOWN, Encoder, NumericMap
-from refit.dataset import Task
 
 OPSET = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
 IR_VERSION = 9
@@ -44,6 +40,49 @@ class Graph:
         """The value in another element type."""
         return self.add("Cast", value, to=to)
 
+    def to_float(self, value: str) -> str:
+        """The value as float32."""
+        return self.cast(value, TensorProto.FLOAT)
+
+    def embed(self, model: onnx.ModelProto, inputs: Mapping[str, str]) -> list[str]:
+        """Add the nodes of another model, whose inputs take values of this graph.
+
+        Args:
+            model: of the same operator sets, without functions and external data.
+            inputs: name of each of its inputs -> value of this graph.
+
+        Returns:
+            The names of its outputs here.
+
+        Raises:
+            ValueError: the model needs another version of an operator set.
+        """
+        versions = {each.domain: each.version for each in OPSET}
+        for each in model.opset_import:
+            if each.domain in versions and each.version != versions[each.domain]:
+                raise ValueError(f"operator set {each.domain or 'ai.onnx'} {each.version}")
+        prefix = f"embedded_{len(self.nodes)}_"
+        names = dict(inputs)
+
+        def renamed(name: str) -> str:
+            return names.get(name, f"{prefix}{name}") if name else name
+
+        for tensor in model.graph.initializer:
+            copy = onnx.TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = renamed(tensor.name)
+            self.constants.append(copy)
+        for number, node in enumerate(model.graph.node):
+            copied = onnx.NodeProto()
+            copied.CopyFrom(node)
+            copied.name = f"{prefix}{number}_{node.op_type}"
+            copied.ClearField("doc_string")
+            copied.ClearField("metadata_props")
+            copied.input[:] = [renamed(name) for name in node.input]
+            copied.output[:] = [renamed(name) for name in node.output]
+            self.nodes.append(copied)
+        return [renamed(output.name) for output in model.graph.output]
+
     def model(
         self, inputs: Mapping[str, int], output: tuple[str, Sequence[str | int]]
     ) -> onnx.ModelProto:
@@ -62,81 +101,3 @@ class Graph:
         )
         onnx.checker.check_model(model, full_check=True)
         return model
-
-
-def column_types(encoder: Encoder) -> dict[str, int]:
-    """The element type of each raw column: double, with NaN for missing; or string, ''."""
-    return {
-        **dict.fromkeys(encoder.numeric, TensorProto.DOUBLE),
-        **dict.fromkeys(encoder.categorical, TensorProto.STRING),
-    }
-
-
-def encode_numeric(graph: Graph, columns: Mapping[str, NumericMap]) -> str:
-    """Raw double columns -> (rows, F) float, mapped as refit.data.encoder maps them, NaN kept."""
-    ones = graph.constant([1])
-    raw = graph.add("Concat", *(graph.add("Unsqueeze", n, ones) for n in columns), axis=1)
-    knots, widths, values, rises = _padded(list(columns.values()))
-    lowest, highest = knots[:, 0], np.array([m.knots[-1] for m in columns.values()])
-    inside = graph.add("Max", raw, graph.constant(lowest))
-    inside = graph.add("Min", inside, graph.constant(highest))
-    infinite = graph.add("IsInf", graph.cast(raw, TensorProto.FLOAT))
-    missing = graph.add("Or", graph.add("IsNaN", raw), infinite)
-    inside = graph.add("Where", missing, graph.constant(lowest), inside)
-    reached = graph.add(
-        "GreaterOrEqual", graph.add("Unsqueeze", inside, graph.constant([2])), graph.constant(knots)
-    )
-    counted = graph.cast(reached, TensorProto.FLOAT)
-    index = graph.add("ReduceSum", counted, graph.constant([2]), keepdims=0)
-    index = graph.add("Sub", graph.cast(index, TensorProto.INT64), graph.constant([1]))
-    last = np.array([len(m.knots) - 2 for m in columns.values()], np.int64)
-    index = graph.add("Min", index, graph.constant(last))
-    starts = np.arange(len(columns), dtype=np.int64) * knots.shape[1]
-    index = graph.add("Add", index, graph.constant(starts))
-    base, width, value, rise = (
-        graph.add("Gather", graph.constant(table.ravel()), index)
-        for table in (knots, widths, values, rises)
-    )
-    share = graph.add("Div", graph.add("Sub", inside, base), width)
-    risen = graph.add("Add", value, graph.add("Mul", share, rise))
-    mapped = graph.cast(risen, TensorProto.FLOAT)
-    nan = graph.constant(np.array(np.nan, np.float32))
-    return graph.add("Where", missing, nan, mapped)
-
-
-def encode_categorical(graph: Graph, columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Raw string columns -> the codes (rows,) int64 of each."""
-    return [
-        graph.add(
-            "LabelEncoder",
-            name,
-            domain="ai.onnx.ml",
-            keys_strings=["", *words],
-            values_int64s=[MISSING, *range(FIRST, FIRST + len(words))],
-            default_int64=UNKNOWN,
-        )
-        for name, words in columns.items()
-    ]
-
-
-def finish(graph: Graph, task: Task, logits: str) -> str:
-    """Outputs of the network -> probabilities (rows,) or (rows, K), or values (rows,)."""
-    if task == "multiclass":
-        return graph.add("Softmax", logits, axis=1)
-    flat = graph.add("Squeeze", logits, graph.constant([1]))
-    return graph.add("Sigmoid", flat) if task == "binary" else flat
-
-
-def _padded(
-    maps: Sequence[NumericMap],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Knots, distances to the next knot, values and their rises, each (F, K); knots to infinity."""
-    shape = len(maps), max(len(m.knots) for m in maps)
-    knots, widths = np.full(shape, np.inf), np.ones(shape)
-    values, rises = np.zeros(shape), np.zeros(shape)
-    for row, fitted in enumerate(maps):
-        count = len(fitted.knots)
-        knots[row, :count], values[row, :count] = fitted.knots, fitted.values
-        widths[row, : count - 1] = np.diff(fitted.knots)
-        rises[row, : count - 1] = np.diff(fitted.values)
-    return knots, widths, values, rises

@@ -9,19 +9,21 @@ from refit.core import files, params, paths
 from refit.data import prepared
 from refit.models import baselines
 from refit.models.baselines import BaselineParams
+from refit.tasks.catalog import find as find_task
 
 
 def main() -> None:
     """Fit each baseline on train (validation stops the boosting) and predict the later parts."""
     settings = params.read(BaselineParams, "baseline")
     roles, encoder = prepared.read_description(paths.PREPARED)
+    task = find_task(roles.task)
     parts = {
         part: prepared.map_part(paths.PREPARED, part) for part in ("train", "validation", "holdout")
     }
     shutil.rmtree(paths.BASELINE, ignore_errors=True)
     fitted = {
         name: baselines.fit(
-            roles.task,
+            task,
             name,
             parts["train"],
             parts["validation"],

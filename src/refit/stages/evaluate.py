@@ -1,6 +1,7 @@
 """Stage `evaluate`: data/prepared, data/model, data/baseline -> data/evaluation and data/bundle."""
 
 import shutil
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -8,85 +9,119 @@ import polars as pl
 from refit.core import files, params, paths
 from refit.core.errors import TrainingError
 from refit.data import prepared
-from refit.dataset import Roles
-from refit.evaluation import curves, time_blocks
+from refit.data.encoder import Encoder
+from refit.dataset import PARTITION, Roles
 from refit.evaluation import report as evaluation
-from refit.evaluation.report import EvaluateParams, Judged
-from refit.models import weights
-from refit.models.network import Network
-from refit.serving import bundle, export
-from refit.serving.lineage import describe, partitions
-from refit.training.inference import predict
-
-TOLERANCE = 1e-5
-"""Largest difference allowed between the bundle's predictions and the network's."""
+from refit.evaluation.predictions import TOLERANCE, Predictions, baseline_name
+from refit.evaluation.report import EvaluateParams
+from refit.evaluation.time_blocks import block_codes
+from refit.models import catalog
+from refit.models.model import Fitted
+from refit.serving import bundle, export, lineage
+from refit.tasks.catalog import find as find_task
+from refit.tasks.task import Task
 
 
 def main() -> None:
-    """Judge network and baselines on the holdout, write the bundle, and hold the two equal."""
+    """Evaluate candidate and baselines on the holdout, write the bundle, and prove it equal."""
     settings = params.read(EvaluateParams, "evaluate")
     roles, encoder = prepared.read_description(paths.PREPARED)
-    network, training = weights.read(paths.MODEL)
-    validation = _judged("validation", roles, network)
-    holdout = _judged("holdout", roles, network)
+    training = files.read_json(paths.TRAINING)
+    task, chosen = find_task(roles.task), training["model"]
+    model = catalog.find(chosen["name"], training["dataset"]).load(paths.MODEL, task, chosen)
+    validation, holdout = (
+        _predict(part, chosen["name"], model, encoder) for part in ("validation", "holdout")
+    )
     examples = prepared.read_examples(paths.PREPARED, "holdout")
-    days = time_blocks.block_codes(examples[roles.time], settings.block)
-    thresholds = evaluation.thresholds(roles, validation)
-
+    blocks = block_codes(examples[roles.time], settings.block)
+    thresholds = task.thresholds(validation.target, validation.models[validation.candidate])
     for folder in (paths.EVALUATION, paths.BUNDLE):
         shutil.rmtree(folder, ignore_errors=True)
-    signature = export.signature(roles, encoder, thresholds)
-    lineage = describe(
-        training,
-        {
-            "prepared": paths.PREPARED,
-            "model": paths.MODEL,
-            "constraints": paths.CONSTRAINTS,
-        },
-        partitions(paths.PREPARED),
+    _write_bundle(model, roles, encoder, thresholds, training)
+    _require_equal(examples, holdout.models[holdout.candidate])
+    _write_evaluation(
+        task,
+        roles,
+        examples,
+        holdout=holdout,
+        blocks=blocks,
+        thresholds=thresholds,
+        settings=settings,
     )
-    bundle.write(paths.BUNDLE, export.to_onnx(network, encoder, roles.task), signature, lineage)
-    _require_equal(examples, holdout.predictions["network"])
-
-    report = evaluation.report(roles, holdout, days, thresholds, settings)
-    files.write_json(paths.METRICS, files.rounded(report))
-    slices = evaluation.slices(roles, examples, holdout, days, settings)
-    files.write_json(paths.SLICES, files.rounded(slices))
-    for name, rows in curves.plots(
-        roles.task, encoder.classes, holdout.target, holdout.predictions["network"], thresholds
-    ).items():
-        files.write_text(paths.PLOTS / f"{name}.csv", rows.write_csv())
-    context = examples.select(*dict.fromkeys((*roles.key, roles.time, "partition", *roles.slices)))
-    files.write_parquet(
-        context.with_columns(
-            pl.Series("block", days),
-            pl.Series("target", holdout.target),
-            **evaluation.prediction_columns(holdout.predictions, encoder.classes),
-        ),
-        paths.PREDICTIONS,
-    )
-    print(evaluation.summary(report))
 
 
-def _judged(part: str, roles: Roles, network: Network) -> Judged:
+def _predict(part: str, candidate: str, model: Fitted, encoder: Encoder) -> Predictions:
     arrays = prepared.map_part(paths.PREPARED, part)
-    predictions = {"network": predict(network, roles.task, arrays).astype(np.float64)}
+    models = {candidate: model.predict(arrays).astype(np.float64)}
     for path in sorted((paths.BASELINE / part).glob("*.npy")):
-        predictions[path.stem] = np.array(files.map_array(path), dtype=np.float64)
-    return Judged(target=np.array(arrays.target), predictions=predictions)
+        stored = np.array(files.map_array(path), dtype=np.float64)
+        models[baseline_name(path.stem, candidate)] = stored
+    return Predictions(
+        target=np.array(arrays.target),
+        candidate=candidate,
+        models=models,
+        classes=encoder.classes,
+    )
+
+
+def _write_bundle(
+    model: Fitted,
+    roles: Roles,
+    encoder: Encoder,
+    thresholds: dict[str, float],
+    training: dict[str, Any],
+) -> None:
+    made_of = {
+        "prepared": paths.PREPARED,
+        "model": paths.MODEL,
+        "constraints": paths.CONSTRAINTS,
+    }
+    bundle.write(
+        paths.BUNDLE,
+        export.to_onnx(model, encoder),
+        export.signature(roles, encoder, thresholds),
+        lineage.describe(training, made_of, lineage.partitions(paths.PREPARED)),
+    )
 
 
 def _require_equal(examples: pl.DataFrame, expected: np.ndarray) -> None:
-    """Every holdout row through the bundle, from its raw columns, against the network's answer."""
+    """Every holdout row through the bundle, from its raw columns, against the model's answer."""
     got = bundle.load(paths.BUNDLE).predict(examples)
     scale = np.maximum(np.abs(expected), 1)
-    worst = float(np.max(np.abs(got - expected) / scale))
-    if not worst <= TOLERANCE:
+    largest = float(np.max(np.abs(got - expected) / scale))
+    if not largest <= TOLERANCE:
         raise TrainingError(
-            "the bundle does not predict what the network predicts",
+            "the bundle does not predict what the model predicts",
             where=f"{paths.BUNDLE}, {len(expected):,} holdout rows",
-            got=f"a largest difference of {worst:.3g}",
+            got=f"a largest difference of {largest:.3g}",
             expected=f"at most {TOLERANCE:g}",
-            do="compare how refit.serving.export and the model compute it",
+            do="compare the model's `to_onnx` with its `predict`",
         )
-    print(f"bundle equals the network on {len(expected):,} rows (largest difference {worst:.1g})")
+    print(f"bundle equals the model on {len(expected):,} rows (largest difference {largest:.1g})")
+
+
+def _write_evaluation(
+    task: Task,
+    roles: Roles,
+    examples: pl.DataFrame,
+    *,
+    holdout: Predictions,
+    blocks: np.ndarray,
+    thresholds: dict[str, float],
+    settings: EvaluateParams,
+) -> None:
+    report = evaluation.report(task, holdout, blocks, thresholds, settings)
+    files.write_json(paths.METRICS, files.rounded(report))
+    labels = {name: examples[name] for name in roles.slices}
+    slices = evaluation.slices(task, holdout, blocks, settings, labels=labels)
+    files.write_json(paths.SLICES, files.rounded(slices))
+    candidate = holdout.models[holdout.candidate]
+    plots = task.plots(holdout.classes, holdout.target, candidate, thresholds)
+    for name, rows in plots.items():
+        files.write_text(paths.PLOTS / f"{name}.csv", rows.write_csv())
+    context = examples.select(*dict.fromkeys((*roles.key, roles.time, PARTITION, *roles.slices)))
+    stored = context.with_columns(
+        pl.Series("block", blocks), pl.Series("target", holdout.target), *holdout.columns()
+    )
+    files.write_parquet(stored, paths.PREDICTIONS)
+    print(evaluation.summary(report))

@@ -7,6 +7,7 @@ from refit.core import params, paths
 from refit.data import partitions, prepared
 from refit.data.encoder import fit_encoder
 from refit.data.split import PreprocessParams, check_examples, split
+from refit.tasks import catalog
 
 
 def main() -> None:
@@ -17,6 +18,7 @@ def main() -> None:
     raw = {table.name: partitions.joined(paths.VALIDATED, table) for table in dataset.tables(name)}
     examples = check_examples(dataset.build(name)(raw), roles)
     parts = split(examples, roles, settings)
+    task = catalog.find(roles.task)
     encoder = fit_encoder(
         parts["train"], roles, quantiles=settings.quantiles, min_count=settings.min_count
     )
@@ -25,7 +27,7 @@ def main() -> None:
         arrays = prepared.Arrays(
             numeric=encoder.encode_numeric(rows),
             categorical=encoder.encode_categorical(rows),
-            target=encoder.encode_target(rows[roles.target]),
+            target=task.encode(rows[roles.target], encoder.classes),
         )
         prepared.write_part(paths.PREPARED, part, rows, arrays)
         months = rows["partition"].unique().sort()

@@ -3,17 +3,19 @@
 import shutil
 import sys
 from dataclasses import asdict
+from typing import Any
 
 from refit.core import determinism, files, params, paths
-from refit.data import prepared
-from refit.models import weights
+from refit.models import catalog
+from refit.models.catalog import TrainParams
+from refit.models.model import Data, Fitted, Model, Session
 from refit.tracking.client import Tracker
-from refit.training import checkpoint, fingerprint, linear_layer, stop_signals
-from refit.training.loop import Stopped, TrainParams, configure, fit
+from refit.training import checkpoint, fingerprint, stop_signals
+from refit.training.stop_signals import Stopped
 
 
 def main() -> None:
-    """Train; told to stop by SIGTERM or Ctrl-C, leave a checkpoint and say where it stands."""
+    """Train. Stopped by SIGTERM or Ctrl-C, leave a checkpoint and say where it stands."""
     try:
         _train()
     except Stopped as stopped:
@@ -22,41 +24,51 @@ def main() -> None:
 
 
 def _train() -> None:
-    """Train on the mapped arrays, from the newest checkpoint of this very computation if any."""
+    """Fit the chosen model, from the newest checkpoint of this very computation if there is one."""
     settings = params.read(TrainParams, "train")
-    key = fingerprint.stage("train")
     level = params.choice("determinism", determinism.LEVELS)
+    dataset = params.dataset_name()
+    model = catalog.find(settings.model, dataset)
+    own = params.read(model.params, settings.model)
+    key = fingerprint.stage("train")
     checkpoint.sweep(paths.CHECKPOINTS / key)
-    determinism.seed_everything(settings.seed, level)
-    linear_layer.use(level, determinism.threads(level))
-    roles, encoder = prepared.read_description(paths.PREPARED)
-    train, validation = (
-        prepared.map_part(paths.PREPARED, part) for part in ("train", "validation")
-    )
-    config = configure(train, roles.task, encoder.cardinalities, len(encoder.classes), settings)
-    with Tracker(key, params.dataset_name(), asdict(settings), {"stage": "train"}) as tracker:
-        with stop_signals.noted() as stop:
-            trained = fit(
-                train,
-                validation,
-                task=roles.task,
-                config=config,
-                settings=settings,
-                checkpoints=paths.CHECKPOINTS / key,
-                log=tracker.log,
-                stop=stop,
-            )
+    data = Data.read(paths.PREPARED)
+    logged = {**asdict(settings), **asdict(own)}
+    with Tracker(key, dataset, logged, {"stage": "train"}) as tracker:
+        fitted = _fit(model, data, own, seed=settings.seed, level=level, key=key, tracker=tracker)
         described = {
-            "task": roles.task,
-            "best_epoch": trained.best_epoch,
-            "steps": trained.steps,
-            "rows": {"train": len(train), "validation": len(validation)},
-            "history": files.rounded(trained.history),
-            "settings": asdict(settings),
-            "determinism": {"level": level, **determinism.settings(level)},
+            "task": data.task.name,
+            "dataset": dataset,
+            "model": {"name": settings.model, "level": fitted.level, **fitted.describe()},
+            "seed": settings.seed,
+            "rows": {"train": len(data.train), "validation": len(data.validation)},
+            "determinism": {"level": fitted.level, "asked": level, **determinism.settings(level)},
             "fingerprint": key,
         }
         shutil.rmtree(paths.MODEL, ignore_errors=True)
-        weights.write(paths.MODEL, trained.network, described)
+        fitted.save(paths.MODEL)
+        files.write_json(paths.TRAINING, described)
         tracker.artifact(paths.TRAINING)
     shutil.rmtree(paths.CHECKPOINTS / key, ignore_errors=True)
+
+
+def _fit(
+    model: Model,
+    data: Data,
+    settings: Any,
+    *,
+    seed: int,
+    level: determinism.Level,
+    key: str,
+    tracker: Tracker,
+) -> Fitted:
+    with stop_signals.noted() as stop:
+        session = Session(
+            seed=seed,
+            level=level,
+            threads=determinism.threads(level),
+            checkpoints=paths.CHECKPOINTS / key,
+            log=tracker.log,
+            stop=stop,
+        )
+        return model.fit(data, settings, session)

@@ -7,6 +7,7 @@ killed; a changed parameter, file or line of code gives another fingerprint, and
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import yaml
 
 from refit.core import files, params, paths
 from refit.core.errors import ConfigError
+
+TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def stage(name: str) -> str:
@@ -29,8 +32,9 @@ def stage(name: str) -> str:
                 do="run the stages before it (`dvc repro`), or `refit deps --fix` for moved code",
             )
         whole.update(f"\n{path} {files.digest(Path(path))}".encode())
-    for key in sorted(definition.get("params", [])):
-        value = json.dumps(_lookup(params.load(), key), sort_keys=True)
+    values = params.load()
+    for key in sorted(_filled_in(name, values) for name in definition.get("params", [])):
+        value = json.dumps(_lookup(values, key), sort_keys=True)
         whole.update(f"\n{key} {value}".encode())
     return whole.hexdigest()
 
@@ -43,6 +47,11 @@ def _definition(name: str) -> dict[str, Any]:
         )
     found: dict[str, Any] = stages[name]
     return found
+
+
+def _filled_in(name: str, values: dict[str, Any]) -> str:
+    """A parameter's name with `${train.model}` and the like replaced, as DVC does."""
+    return TEMPLATE.sub(lambda match: str(_lookup(values, match[1])), name)
 
 
 def _lookup(values: Any, dotted: str) -> Any:

@@ -1,4 +1,4 @@
-"""The trained network over whole parts, batch by batch, without gradients."""
+"""A module over whole parts, batch by batch, without gradients."""
 
 import math
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from refit.data.prepared import Arrays
-from refit.dataset import Task
-from refit.models.network import Network
+from refit.tasks.task import Task
+from refit.training.trainable import Trainable
 
 BATCH = 8192
 
@@ -24,26 +24,32 @@ def tensors(arrays: Arrays) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def outputs(network: Network, arrays: Arrays) -> Iterator[tuple[Tensor, Tensor]]:
-    """The network's outputs and the targets, batch by batch in the order of the rows."""
-    network.eval()
+def outputs(module: Trainable, arrays: Arrays) -> Iterator[tuple[Tensor, Tensor]]:
+    """The module's outputs (B, K) and the targets (B,), in the order of the rows."""
+    module.eval()
     numeric, categorical, target = tensors(arrays)
     for start in range(0, len(arrays), BATCH):
         rows = slice(start, start + BATCH)
-        yield network(numeric[rows], categorical[rows]), target[rows]
+        yield module(numeric[rows], categorical[rows]), target[rows]
 
 
-def evaluate(network: Network, task: Task, arrays: Arrays) -> float:
+def mean_loss(module: Trainable, task: Task, arrays: Arrays) -> float:
     """Mean loss over all rows, each batch weighted by its rows."""
     parts = [
-        (float(network.loss(task, logits, target)), len(target))
-        for logits, target in outputs(network, arrays)
+        (
+            float(task.loss(each, target, module.target_mean, module.target_std)),
+            len(target),
+        )
+        for each, target in outputs(module, arrays)
     ]
     return math.fsum(loss * rows for loss, rows in parts) / len(arrays)
 
 
-def predict(network: Network, task: Task, arrays: Arrays) -> np.ndarray:
-    """Probabilities (N,) or (N, K), or values (N,) for regression, float32."""
+def predict(module: Trainable, task: Task, arrays: Arrays) -> np.ndarray:
+    """(N,) or (N, K) float32 predictions."""
     return torch.cat(
-        [network.predict(task, logits) for logits, _ in outputs(network, arrays)]
+        [
+            task.predict(each, module.target_mean, module.target_std)
+            for each, _ in outputs(module, arrays)
+        ]
     ).numpy()

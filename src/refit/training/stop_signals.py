@@ -12,6 +12,17 @@ Stop = Callable[[], Signals | None]
 """Tells which signal asked to stop; None while none did."""
 
 
+class Stopped(BaseException):
+    """Training was told to stop and left a checkpoint. Not an error, like KeyboardInterrupt."""
+
+    def __init__(self, by: Signals, step: int) -> None:
+        super().__init__(
+            f"training was stopped by {by.name}; the next run continues from step {step:,}"
+        )
+        self.status = 128 + by
+        """What a shell reports of a program that this signal ended."""
+
+
 @contextlib.contextmanager
 def noted() -> Iterator[Stop]:
     """Within the block, note both signals; the handlers from before are back after it.

@@ -8,22 +8,26 @@ fault that is chance.
 
 import numpy as np
 
-from refit.evaluation import metrics, paired_bootstrap
+from refit.evaluation import paired_bootstrap
+from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion.gate import Gate, Result
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import Part, Scored
+from refit.promotion.scoring import Scored
+from refit.tasks.statistics import CALIBRATION_BINS, by_block, equal_bins
 
 
 def gate(case: Scored, policy: PromoteParams) -> Gate:
     """Proven above the limit fails; above it without proof is not enough evidence."""
     rows, limit = len(case.holdout.target), policy.calibration_limit
-    if case.task == "regression":
-        return _gate("pass", "does not apply: a regression predicts no probability", rows=rows)
+    pair = case.task.calibrated(case.holdout.target, case.holdout.own)
+    if pair is None:
+        said = f"does not apply: a {case.task.name} task predicts no probability"
+        return _gate("pass", said, rows=rows)
     blocks = len(np.unique(case.holdout.blocks))
-    if blocks < paired_bootstrap.FEWEST_BLOCKS or not np.isfinite(case.holdout.own).all():
+    if blocks < FEWEST_BLOCKS or not np.isfinite(case.holdout.own).all():
         said = f"not measured: {rows:,} rows in {blocks} blocks, or no finite predictions"
         return _gate("not enough evidence", said, rows=rows, blocks=blocks)
-    measured, lower, upper = error(case.holdout, policy)
+    measured, lower, upper = error(*pair, case.holdout.blocks, policy)
     said = f"expected calibration error {measured:.4f}"
     result: Result = "fail" if lower > limit else "pass" if measured <= limit else UNSURE
     return _gate(
@@ -52,17 +56,21 @@ def _gate(result: Result, said: str, **numbers: float | None) -> Gate:
     )
 
 
-def error(part: Part, policy: PromoteParams) -> tuple[float, float, float]:
-    """The candidate's expected calibration error with its interval."""
-    observed, predicted = part.target.astype(np.float64), part.own
-    if predicted.ndim > 1:
-        observed = (predicted.argmax(axis=1) == part.target).astype(np.float64)
-        predicted = predicted.max(axis=1)
-    bins = metrics.equal_bins(predicted, metrics.ECE_BINS)
-    count = int(part.blocks.max()) + 1
-    flat = part.blocks * metrics.ECE_BINS + bins
-    gaps = np.bincount(flat, predicted - observed, count * metrics.ECE_BINS).reshape(count, -1)
-    sizes = np.bincount(part.blocks).astype(np.float64)
+def error(
+    observed: np.ndarray, predicted: np.ndarray, blocks: np.ndarray, policy: PromoteParams
+) -> tuple[float, float, float]:
+    """The expected calibration error with its interval.
+
+    Args:
+        observed: (N,) 0 or 1.
+        predicted: (N,) the probability of 1.
+        blocks: (N,) block numbers from 0.
+        policy: its bootstrap.
+    """
+    bins = equal_bins(predicted, CALIBRATION_BINS)
+    count = int(blocks.max()) + 1
+    gaps = by_block(blocks, CALIBRATION_BINS, bins, predicted - observed)
+    sizes = np.bincount(blocks).astype(np.float64)
     draws = paired_bootstrap.draw(
         count, resamples=policy.resamples, seed=policy.seed, neighbours=policy.neighbours
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from refit.evaluation import paired_bootstrap
+from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion.gate import Gate, Result
 from refit.promotion.policy import PromoteParams
 from refit.promotion.scoring import Scored
@@ -32,9 +32,9 @@ def _unseen(case: Scored) -> Gate:
             f"{case.rival} has trained on {case.seen:,} of {rows:,} rows; compared on the"
             f" {left:,} that neither has seen"
         )
-    if blocks < paired_bootstrap.FEWEST_BLOCKS:
+    if blocks < FEWEST_BLOCKS:
         result = "not enough evidence"
-        said += f"; {blocks} blocks prove nothing, {paired_bootstrap.FEWEST_BLOCKS} could"
+        said += f"; {blocks} blocks prove nothing, {FEWEST_BLOCKS} could"
     if case.seen is None:
         result = "not enough evidence"
         said = f"the lineage of {case.rival} does not say which rows it has trained on"

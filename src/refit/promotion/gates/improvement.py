@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from refit.evaluation import paired_bootstrap
-from refit.evaluation.paired_bootstrap import FEWEST_BLOCKS, Comparison
+from refit.evaluation.paired_bootstrap import Comparison
+from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion import scoring
 from refit.promotion.gate import Gate, Result, not_worse, verdict
 from refit.promotion.policy import PromoteParams

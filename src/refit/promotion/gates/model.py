@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from refit.evaluation.predictions import TOLERANCE
 from refit.promotion.gate import Gate
 from refit.promotion.scoring import Scored, rows_of
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
 
-TOLERANCE = 1e-5
-"""Largest difference, relative above 1: float32's sums in another order."""
 SAMPLE = 128
 """Rows, spread evenly over the holdout, that are asked in different ways."""
 ODD = 37
@@ -29,12 +28,8 @@ def gates(case: Scored) -> tuple[Gate, ...]:
 
 def _in_range(case: Scored) -> Gate:
     predicted = rows_of(case.predicted)
-    wrong = ~np.isfinite(predicted).all(axis=1)
-    if case.task != "regression":
-        wrong |= ~((predicted >= 0) & (predicted <= 1)).all(axis=1)
-    if case.task == "multiclass":
-        wrong |= ~(np.abs(predicted.sum(axis=1) - 1) <= TOLERANCE)
-    kind = "numbers" if case.task == "regression" else "probabilities"
+    wrong = ~case.task.in_range(predicted)
+    kind = case.task.predictions
     return Gate(
         name="predictions in range",
         group="model",
@@ -48,7 +43,7 @@ def _in_range(case: Scored) -> Gate:
 
 
 def _as_trained(case: Scored) -> Gate:
-    said = "the bundle's predictions from raw columns against the network's where it was trained"
+    said = "the bundle's predictions from raw columns against the model's where it was trained"
     worst = distance(case.predicted, case.expected)
     return _equal("bundle equals training", worst, said, case.whole.height)
 

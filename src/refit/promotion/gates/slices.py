@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from refit.evaluation import paired_bootstrap
+from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion import multiple_testing, scoring
 from refit.promotion.gate import Gate, Result
 from refit.promotion.multiple_testing import Tested
@@ -149,7 +149,7 @@ def _largest(labels: pl.Series) -> list[str]:
 
 def measurable(each: Slice, smallest: int) -> bool:
     """Whether the slice has the rows and blocks to be judged."""
-    return each.rows >= smallest and each.blocks >= paired_bootstrap.FEWEST_BLOCKS
+    return each.rows >= smallest and each.blocks >= FEWEST_BLOCKS
 
 
 def judged(

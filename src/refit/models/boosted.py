@@ -1,0 +1,225 @@
+"""Gradient-boosted trees: LightGBM on the encoded features, categories as categories.
+
+LightGBM (Ke et al., "LightGBM: A Highly Efficient Gradient Boosting Decision Tree", 2017) runs with
+its deterministic settings, so the trees do not depend on the number of threads. That they are the
+same on processors of other makers has not been measured, so no more than `threads` is promised.
+The model is saved in LightGBM's text format, which is data. A stopped fit starts again: it has no
+checkpoints, and takes seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refit.core import files
+from refit.core.determinism import Level, at_most
+from refit.core.errors import DataError
+from refit.core.params import param
+from refit.data.prepared import Arrays
+from refit.models.model import Data, Session
+from refit.tasks.task import Task
+from refit.training.stop_signals import Stopped
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+    from lightgbm.callback import CallbackEnv
+    from onnx import ModelProto
+
+    from refit.serving.onnx_encoder import Features
+    from refit.serving.onnx_graph import Graph
+
+TREES = "trees.txt"
+THRESHOLD = "threshold="
+"""How the line of a tree begins that holds its thresholds."""
+CONVERTER_OPSET = 15
+"""The newest operator set that the converter knows; the nodes it uses mean the same in ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoostedParams:
+    """Section `boosted` of params.yaml."""
+
+    rounds: int = param("boosting rounds, at most", minimum=1)
+    patience: int = param("rounds without a better validation loss before stopping", minimum=1)
+    learning_rate: float = param("shrinkage of each tree", minimum=1e-4, maximum=1)
+    leaves: int = param("leaves of a tree, at most", minimum=2)
+    leaf_rows: int = param("training rows of a leaf, at least", minimum=1)
+    ridge: float = param("L2 penalty on the values of leaves", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedTrees:
+    """Fitted trees."""
+
+    text: str
+    """In LightGBM's format."""
+    settings: BoostedParams
+    level: Level
+    history: list[dict[str, float]]
+
+    @cached_property
+    def booster(self) -> "Booster":
+        """The trees, ready to predict."""
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self.text)
+
+    def predict(self, arrays: Arrays) -> np.ndarray:
+        """(N,) or (N, K) float32."""
+        predicted = self.booster.predict(_rows(arrays), num_threads=1)
+        return np.asarray(predicted).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write trees.txt."""
+        files.write_text(folder / TREES, self.text)
+
+    def describe(self) -> dict[str, Any]:
+        """The parameters and the validation loss of every tenth round."""
+        return {
+            "settings": asdict(self.settings),
+            "best_round": self.booster.current_iteration(),
+            "history": files.rounded(self.history[9::10]),
+        }
+
+    def to_onnx(self, graph: "Graph", features: "Features") -> str:
+        """The encoded features as one matrix, then the converted trees."""
+        from onnx import TensorProto
+
+        parts = [features.numbers()]
+        if features.encoder.categorical:
+            parts.append(graph.to_float(features.code_matrix()))
+        rows = graph.add("Concat", *parts, axis=1)
+        converted = _convert(self.booster)
+        outputs = graph.embed(converted, {converted.graph.input[0].name: rows})
+        prediction = outputs[-1]
+        if len(outputs) == 1:  # of a regression: (rows, 1)
+            return graph.add("Squeeze", prediction, graph.constant([1]))
+        if features.encoder.classes:
+            return graph.cast(prediction, TensorProto.FLOAT)
+        return graph.add("Gather", prediction, graph.constant(np.array(1, np.int64)), axis=1)
+
+
+class BoostedModel:
+    """`train.model: boosted`."""
+
+    name = "boosted"
+    params = BoostedParams
+
+    def fit(self, data: Data, settings: BoostedParams, session: Session) -> FittedTrees:
+        """Boost until the validation loss stops falling."""
+        import lightgbm
+
+        history: list[dict[str, float]] = []
+
+        def report(environment: "CallbackEnv") -> None:
+            results = environment.evaluation_result_list or []
+            round_, loss = environment.iteration + 1, float(results[0][2])
+            history.append({"round": round_, "validation_loss": loss})
+            session.log({"validation_loss": loss}, round_)
+            signal = session.stop()
+            if signal is not None:
+                raise Stopped(signal, 0)
+
+        numeric = data.train.numeric.shape[1]
+        train = lightgbm.Dataset(
+            _rows(data.train),
+            data.train.target,
+            categorical_feature=list(range(numeric, numeric + len(data.cardinalities))),
+            params={"verbose": -1},
+        )
+        validation = train.create_valid(_rows(data.validation), data.validation.target)
+        booster = lightgbm.train(
+            _options(data, settings, session),
+            train,
+            num_boost_round=settings.rounds,
+            valid_sets=[validation],
+            callbacks=[report, lightgbm.early_stopping(settings.patience, verbose=False)],
+        )
+        best = booster.best_iteration
+        print(f"round {best} of {len(history)} has the best validation loss", flush=True)
+        return FittedTrees(
+            text=_single_precision(booster.model_to_string(num_iteration=best)),
+            settings=settings,
+            level=at_most(session.level, "threads"),
+            history=history,
+        )
+
+    def load(self, folder: Path, task: Task, description: Mapping[str, Any]) -> FittedTrees:
+        """The trees that `save` and `describe` left."""
+        del task
+        path = folder / TREES
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                "the trees cannot be read",
+                where=str(path),
+                got=str(error),
+                do="restore them with `dvc checkout`, or train again",
+            ) from error
+        return FittedTrees(
+            text=text,
+            settings=BoostedParams(**description["settings"]),
+            level=description["level"],
+            history=description["history"],
+        )
+
+
+def _options(data: Data, settings: BoostedParams, session: Session) -> dict[str, Any]:
+    options = {
+        "objective": data.task.boosting_objective,
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.leaves,
+        "min_data_in_leaf": settings.leaf_rows,
+        "lambda_l2": settings.ridge,
+        "seed": session.seed,
+        "num_threads": session.threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbose": -1,
+    }
+    return options | ({"num_class": data.classes} if data.classes else {})
+
+
+def _rows(arrays: Arrays) -> np.ndarray:
+    """(N, F + C) float32: mapped numbers with NaN for missing, then codes."""
+    return np.hstack([arrays.numeric, arrays.categorical.astype(np.float32)])
+
+
+def _single_precision(text: str) -> str:
+    """The trees with each threshold rounded down to float32.
+
+    A float32 value is at most t exactly when it is at most t rounded down, so no row changes its
+    leaf; the converter would round to the nearest, which can move a row that lies on a threshold.
+    The settings that are listed after the trees do not belong to the model and name the threads.
+    """
+    lines = text[: text.index("\nparameters:")].split("\n")
+    # The sizes are of the old text. Without them, LightGBM looks for the beginning of each tree.
+    return "\n".join(
+        _rounded_down(line) if line.startswith(THRESHOLD) else line
+        for line in lines
+        if not line.startswith("tree_sizes=")
+    )
+
+
+def _rounded_down(line: str) -> str:
+    values = np.array(line.removeprefix(THRESHOLD).split(), np.float64)
+    rounded = values.astype(np.float32)
+    above = rounded > values
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return THRESHOLD + " ".join(map(repr, rounded.astype(np.float64).tolist()))
+
+
+def _convert(booster: "Booster") -> "ModelProto":
+    """The trees as ONNX: one input, (rows, F + C) float."""
+    from onnxmltools.convert import convert_lightgbm
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    rows = FloatTensorType([None, booster.num_feature()])
+    return convert_lightgbm(
+        booster, initial_types=[("rows", rows)], zipmap=False, target_opset=CONVERTER_OPSET
+    )
