@@ -6,8 +6,10 @@ values would be exported wrongly; the caller compares answers at several sizes o
 stage `evaluate` compares every holdout row.
 """
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -31,8 +33,7 @@ def convert(module: Trainable, shape: Shape) -> onnx.ModelProto:
     numeric = torch.zeros(ROWS, shape.numeric)
     categorical = torch.zeros(ROWS, len(shape.cardinalities), dtype=torch.int32)
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _quiet(), _plain_attention(), torch.no_grad():
         torch.onnx.export(
             module,
             (numeric, categorical),
@@ -44,6 +45,25 @@ def convert(module: Trainable, shape: Shape) -> onnx.ModelProto:
             dynamic_axes={name: {0: "rows"} for name in ("numeric", "categorical", "outputs")},
         )
     return onnx.load_model_from_string(buffer.getvalue())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's warnings, and the graph that it prints when it fails, out of the log."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Use the attention that ONNX knows, and not torch's joined operation for evaluation."""
+    joined = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(joined)
 
 
 def run(model: onnx.ModelProto, numeric: np.ndarray, categorical: np.ndarray) -> np.ndarray:

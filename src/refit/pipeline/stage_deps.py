@@ -19,6 +19,8 @@ from refit.dataset import DATASET_MODULES
 
 COMMAND = "-m refit "
 SOURCE = "src"
+USING_THE_MODEL = ("train", "evaluate")
+"""Stages that import the model that `train.model` names."""
 
 
 def closure(root: Path, stage: str, dataset: str) -> tuple[str, ...]:
@@ -91,6 +93,7 @@ def _faults(given: list[str], wanted: tuple[str, ...]) -> Iterator[tuple[str, st
 def _closure(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> tuple[str, ...]:
     entries = ["refit.__main__", f"refit.stages.{stage}"]
     entries += [f"{dataset}.{name}" for name in DATASET_MODULES.get(stage, ())]
+    entries += _users_model(graph, root, stage, dataset)
     unknown = [entry for entry in entries if entry not in graph.modules]
     if unknown:
         raise ConfigError(
@@ -109,6 +112,17 @@ def _closure(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> 
     files = {_file(root, module) for module in modules | packages}
     acting = {path for path in files if _does_something(root / path)}
     return (*sorted(_whole_folders(root, acting)), str(paths.CONSTRAINTS))
+
+
+def _users_model(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> list[str]:
+    """The dataset's module that `train.model` names, in the stages that use the model."""
+    if stage not in USING_THE_MODEL:
+        return []
+    name = (params.load(root / paths.PARAMS).get("train") or {}).get("model")
+    module = f"{dataset}.{name}"
+    return (
+        [module] if f"refit.models.{name}" not in graph.modules and module in graph.modules else []
+    )
 
 
 def _whole_folders(root: Path, files: set[str]) -> set[str]:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from refit.core import determinism, files, params, paths
@@ -29,6 +30,8 @@ def _train() -> None:
     level = params.choice("determinism", determinism.LEVELS)
     dataset = params.dataset_name()
     model = catalog.find(settings.model, dataset)
+    if settings.model not in catalog.BUILT_IN:
+        fingerprint.require_dependency("train", Path("src", dataset, f"{settings.model}.py"))
     own = params.read(model.params, settings.model)
     key = fingerprint.stage("train")
     checkpoint.sweep(paths.CHECKPOINTS / key)

@@ -39,6 +39,22 @@ def stage(name: str) -> str:
     return whole.hexdigest()
 
 
+def require_dependency(name: str, path: Path) -> None:
+    """Check that the stage depends on the file, so that its change runs the stage again.
+
+    Raises:
+        ConfigError: dvc.yaml names neither the file nor a folder above it.
+    """
+    named = {Path(each) for each in _definition(name).get("deps", [])}
+    if not named & {path, *path.parents}:
+        raise ConfigError(
+            f"stage {name} does not depend on the model's file",
+            where=str(paths.DVC_YAML),
+            got=f"no {path.as_posix()} under `deps`",
+            do="run `refit deps --fix`",
+        )
+
+
 def _definition(name: str) -> dict[str, Any]:
     stages = (yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8")) or {}).get("stages", {})
     if name not in stages:
