@@ -48,18 +48,19 @@ class Graph:
         """Add the nodes of another model, whose inputs take values of this graph.
 
         Args:
-            model: of the same operator sets, without functions and external data.
+            model: without functions and external data; of these operator sets or of older ones
+                whose operators mean the same here, which the caller has to prove.
             inputs: name of each of its inputs -> value of this graph.
 
         Returns:
             The names of its outputs here.
 
         Raises:
-            ValueError: the model needs another version of an operator set.
+            ValueError: the model needs a newer or an unknown operator set.
         """
         versions = {each.domain: each.version for each in OPSET}
         for each in model.opset_import:
-            if each.domain in versions and each.version != versions[each.domain]:
+            if each.version > versions.get(each.domain, 0):
                 raise ValueError(f"operator set {each.domain or 'ai.onnx'} {each.version}")
         prefix = f"embedded_{len(self.nodes)}_"
         names = dict(inputs)
