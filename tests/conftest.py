@@ -131,6 +131,34 @@ def write_meters(raw: Path) -> None:
         )
 
 
+def write_calls(raw: Path) -> None:
+    """Counts that depend on the hour, the centre and, not monotonically, on the warmth."""
+    start = datetime(2024, 3, 1, tzinfo=UTC)
+    level = {"north": 0.6, "south": 1.4, "west": 0.0}
+    for week in range(8):
+        rng = np.random.default_rng(week)
+        hours = np.repeat(np.arange(24 * 7), len(level))
+        centres = np.tile(list(level), 24 * 7)
+        warmth = rng.normal(10, 5, len(hours))
+        rate = np.exp(
+            np.array([level[name] for name in centres])
+            + 0.8 * np.sin(hours % 24 / 24 * 6.283)
+            + np.abs(warmth - 10) / 8
+        )
+        first = start + timedelta(weeks=week)
+        frame = pl.DataFrame(
+            {
+                "centre": centres,
+                "at": [first + timedelta(hours=int(h)) for h in hours],
+                "hour": hours % 24,
+                "warmth": pl.Series(warmth).set(pl.Series(rng.random(len(hours)) < 0.05), None),
+                "calls": rng.poisson(rate),
+            },
+            schema_overrides={"at": pl.Datetime("us", "UTC")},
+        )
+        files.write_parquet(frame, raw / "calls" / f"{first:%Y-%m-%d}.parquet")
+
+
 SMALL = {
     "preprocess": {"min_count": 5, "quantiles": 51},
     "baseline": {"boosting_rounds": 20},
@@ -152,6 +180,12 @@ SPECIAL: dict[str, dict[str, dict[str, object]]] = {
         "evaluate": {"block": "6h"},
         "preprocess": {"holdout_partitions": 4, "validation_partitions": 2},
         "promote": {"metric": "squared_error"},
+    },
+    "calls": {
+        "evaluate": {"block": "1d"},
+        "preprocess": {"holdout_partitions": 2, "validation_partitions": 1},
+        "network": {"epochs": 20, "patience": 5, "learning_rate": 0.005},
+        "promote": {"metric": "poisson_deviance"},
     },
 }
 
@@ -177,7 +211,11 @@ def make_project(root: Path, dataset: str) -> Project:
     project.call("dvc", "init", "-q")
     shutil.copy(ROOT / ".dvcignore", root / ".dvcignore")  # compiled copies are no dependency
     stage_deps.mend(root)
-    writers: dict[str, Callable[[Path], None]] = {"pumps": write_pumps, "meters": write_meters}
+    writers: dict[str, Callable[[Path], None]] = {
+        "pumps": write_pumps,
+        "meters": write_meters,
+        "calls": write_calls,
+    }
     if dataset in writers:
         writers[dataset](root / "data/raw")
         project.call("dvc", "add", "-q", "data/raw")

@@ -1,0 +1,1 @@
+"""A tiny dataset of the tests."""
