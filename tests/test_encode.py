@@ -10,6 +10,7 @@ from scipy import stats
 from refit.core.errors import DataError
 from refit.data.encoder import Encoder, fit_encoder
 from refit.dataset import Roles
+from refit.tasks import catalog
 
 ROLES = Roles(
     task="binary",
@@ -90,10 +91,12 @@ def test_columns_without_variety_are_refused(train: pl.DataFrame, named: str) ->
 
 def test_classes() -> None:
     """Classes are numbered in the order of their names; a class that train never saw is refused."""
-    encoder = Encoder(numeric={}, categorical={}, classes=("x", "y"))
-    assert encoder.encode_target(pl.Series("t", ["y", "x"])).tolist() == [1, 0]
+    task = catalog.find("multiclass")
+    classes = task.classes(pl.Series("t", ["y", "x", "y"]))
+    assert classes == ("x", "y")
+    assert task.encode(pl.Series("t", ["y", "x"]), classes).tolist() == [1, 0]
     with pytest.raises(DataError, match="Got z"):
-        encoder.encode_target(pl.Series("t", ["y", "z"]))
+        task.encode(pl.Series("t", ["y", "z"]), classes)
 
 
 @given(
