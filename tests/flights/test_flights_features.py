@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_tables import Row, Tables, flight, plane, real, tables, utc, weather
 
@@ -236,7 +236,6 @@ EVENTS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(events=EVENTS, minute=st.integers(-9, 25), width=st.integers(1, 30))
 def test_windows_are_what_a_loop_finds(events: list[Event], minute: int, width: int) -> None:
     """Window sums, sums so far and the latest event agree with a loop over all events."""

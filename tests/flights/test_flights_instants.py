@@ -66,7 +66,7 @@ def test_nobody_lands_before_departing() -> None:
     assert happened(row, "landed") is None
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     minute=st.integers(0, 365 * 24 * 60),
     planned=st.integers(20, 1200),

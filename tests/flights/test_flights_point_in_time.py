@@ -218,7 +218,7 @@ def small_histories(draw: st.DrawFn) -> Tables:
     return tables(flights, [weather(start + timedelta(hours=h), precip=h % 7 / 10) for h in hours])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(raw=small_histories(), seed=st.integers(0, 2**32 - 1))
 def test_no_later_event_changes_a_generated_row(raw: Tables, seed: int) -> None:
     """Whatever happened before and whatever happens after, the row at the decision is the same."""
