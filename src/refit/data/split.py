@@ -28,10 +28,10 @@ class PreprocessParams:
         "partitions before the holdout, for early stopping and thresholds", minimum=1
     )
     train_partitions: int = param(
-        "partitions before the validation that train; 0 takes all", minimum=0
+        "partitions before the validation part that are used for training; 0: all", minimum=0
     )
     quantiles: int = param("knots of each numeric column's map", minimum=2, maximum=1001)
-    min_count: int = param("training rows that a category needs for its own code", minimum=1)
+    min_count: int = param("training rows that a category needs to get a code", minimum=1)
 
 
 def check_examples(examples: pl.DataFrame, roles: Roles) -> pl.DataFrame:
