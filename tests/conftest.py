@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from refit.core import files
 from refit.pipeline import stage_deps
@@ -22,6 +23,10 @@ from refit.workspace.lock import only_one
 ROOT = Path(__file__).resolve().parent.parent
 DATASETS = Path(__file__).resolve().parent / "datasets"
 sys.path.insert(0, str(DATASETS))
+
+# No generated test may fail because the machine is slow or busy.
+settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
 
 
 LONGEST = (

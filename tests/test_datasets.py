@@ -1,4 +1,4 @@
-"""The engine knows no dataset: three tiny ones go through the whole pipeline and both doors."""
+"""The engine is independent of the dataset: three small ones run through both doors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_a_dataset_goes_through_both_doors(
 def test_each_task_is_measured_by_its_own_metrics(
     projects: Callable[[str], Any], dataset: str
 ) -> None:
-    """The network and both baselines have the task's metrics, and the network learnt something."""
+    """All models have the metrics of the task, and the network is better than the linear baseline."""
     measured = files.read_json(projects(dataset).root / "data/evaluation/metrics.json")
     models = measured["models"]
     assert models.keys() == {"network", "linear", "boosted"}
@@ -50,7 +50,7 @@ def test_each_task_is_measured_by_its_own_metrics(
 
 @pytest.mark.parametrize("dataset", METRICS)
 def test_the_bundle_takes_raw_rows(projects: Callable[[str], Any], dataset: str) -> None:
-    """Unknown words, missing and absurd values all get a finite prediction of the right shape."""
+    """Unknown categories, missing and extreme values get finite predictions of the right shape."""
     root = projects(dataset).root
     model = bundle.load(root / "data/bundle")
     rows = files.read_parquet(root / "data/prepared/holdout.parquet").head(6)
@@ -70,7 +70,7 @@ def test_the_bundle_takes_raw_rows(projects: Callable[[str], Any], dataset: str)
 
 @pytest.mark.parametrize("dataset", METRICS)
 def test_batch_and_single_rows_agree(projects: Callable[[str], Any], dataset: str) -> None:
-    """A row alone is predicted as it is among others."""
+    """A single row is predicted as in a batch."""
     root = projects(dataset).root
     model = bundle.load(root / "data/bundle")
     rows = files.read_parquet(root / "data/prepared/holdout.parquet").head(5)

@@ -1,4 +1,4 @@
-"""The encoder: fitted on train alone, total on everything that may come later."""
+"""The encoder: fitted on the training rows only, defined for every value that may come later."""
 
 import numpy as np
 import polars as pl
@@ -10,6 +10,7 @@ from scipy import stats
 from refit.core.errors import DataError
 from refit.data.encoder import Encoder, fit_encoder
 from refit.dataset import Roles
+from refit.tasks import catalog
 
 ROLES = Roles(
     task="binary",
@@ -34,21 +35,21 @@ def table(x: list[float | None], c: list[str | None] | None = None) -> pl.DataFr
     )
 
 
-def fitted(train: pl.DataFrame, quantiles: int = 201, min_count: int = 1) -> Encoder:
-    """The encoder of ROLES."""
+def fit(train: pl.DataFrame, quantiles: int = 201, min_count: int = 1) -> Encoder:
+    """An encoder of ROLES."""
     return fit_encoder(train, ROLES, quantiles=quantiles, min_count=min_count)
 
 
 def test_maps_to_a_normal_distribution() -> None:
-    """A skewed column becomes about standard normal."""
+    """A skewed column becomes approximately standard normal."""
     x = np.random.default_rng(0).exponential(size=4000)
-    mapped = fitted(table(x.tolist())).encode_numeric(table(x.tolist()))[:, 0]
+    mapped = fit(table(x.tolist())).encode_numeric(table(x.tolist()))[:, 0]
     assert stats.kstest(mapped, "norm").statistic < 0.02
 
 
 def test_beyond_the_range_missing_and_unknown() -> None:
-    """Values beyond the fitted range take its ends, null and infinity are missing, new is 0."""
-    encoder = fitted(table([1.0, 2.0, 3.0, 4.0], ["a", "a", "b", None]), min_count=1)
+    """Values outside the range are clipped, null and infinity are missing, new categories are 0."""
+    encoder = fit(table([1.0, 2.0, 3.0, 4.0], ["a", "a", "b", None]), min_count=1)
     later = table([-1e300, 1e300, None, np.inf, 1.0], ["b", "z", None, "", "a"])
     numeric = encoder.encode_numeric(later)[:, 0]
     edges = encoder.encode_numeric(table([1.0, 4.0], ["a", "b"]))[:, 0]
@@ -58,8 +59,8 @@ def test_beyond_the_range_missing_and_unknown() -> None:
 
 
 def test_rare_categories_are_unknown() -> None:
-    """A category with fewer training rows than min_count gets no code of its own."""
-    encoder = fitted(table([1.0, 2.0, 3.0], ["a", "a", "b"]), min_count=2)
+    """A category with fewer training rows than min_count gets no code."""
+    encoder = fit(table([1.0, 2.0, 3.0], ["a", "a", "b"]), min_count=2)
     assert encoder.categorical["c"] == ("a",)
     assert encoder.cardinalities == (3,)
 
@@ -67,7 +68,7 @@ def test_rare_categories_are_unknown() -> None:
 def test_survives_json() -> None:
     """An encoder read back from its JSON encodes to the same bytes."""
     train = table([0.1, 0.2, 0.7, 1e9, -3.5])
-    encoder = fitted(train)
+    encoder = fit(train)
     again = Encoder.from_json(encoder.to_json())
     assert again.encode_numeric(train).tobytes() == encoder.encode_numeric(train).tobytes()
     assert again.to_json() == encoder.to_json()
@@ -85,15 +86,17 @@ def test_survives_json() -> None:
 def test_columns_without_variety_are_refused(train: pl.DataFrame, named: str) -> None:
     """A constant or all-null column, and a single-class target, are named."""
     with pytest.raises(DataError, match=named):
-        fitted(train)
+        fit(train)
 
 
 def test_classes() -> None:
-    """Classes are numbered in the order of their names; a class that train never saw is refused."""
-    encoder = Encoder(numeric={}, categorical={}, classes=("x", "y"))
-    assert encoder.encode_target(pl.Series("t", ["y", "x"])).tolist() == [1, 0]
+    """Classes are numbered in alphabetical order; a class not in the training rows is refused."""
+    task = catalog.find("multiclass")
+    classes = task.classes(pl.Series("t", ["y", "x", "y"]))
+    assert classes == ("x", "y")
+    assert task.encode(pl.Series("t", ["y", "x"]), classes).tolist() == [1, 0]
     with pytest.raises(DataError, match="Got z"):
-        encoder.encode_target(pl.Series("t", ["y", "z"]))
+        task.encode(pl.Series("t", ["y", "z"]), classes)
 
 
 @given(
@@ -101,8 +104,8 @@ def test_classes() -> None:
     st.lists(st.floats(allow_nan=False), min_size=2),
 )
 def test_the_map_is_monotone(train: list[float], later: list[float]) -> None:
-    """A larger value never gets a smaller code, and every code is finite."""
-    encoder = fitted(table(train, [str(i % 2) for i in range(len(train))]))
+    """A larger value is never mapped to a smaller one, and every mapped value is finite."""
+    encoder = fit(table(train, [str(i % 2) for i in range(len(train))]))
     finite = sorted(v for v in later if np.isfinite(v))
     mapped = encoder.encode_numeric(table(finite))[:, 0] if finite else np.zeros(1)
     assert np.isfinite(mapped).all()

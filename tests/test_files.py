@@ -1,4 +1,4 @@
-"""Files: whole or not at all, and the same bytes each time."""
+"""Files: written atomically, and the same bytes each time."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_parquet_bytes_do_not_depend_on_chunks(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    """A value that JSON cannot hold changes nothing on disk and leaves no scrap."""
+    """A value that JSON cannot hold changes no file and leaves no temporary file."""
     path = tmp_path / "report.json"
     files.write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="JSON"):
@@ -33,7 +33,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
-    """A truncated Parquet, JSON or array file is an error that names it."""
+    """The error of a truncated Parquet, JSON or array file names the file."""
     for name, read in {
         "t.parquet": files.read_parquet,
         "t.json": files.read_json,
@@ -45,7 +45,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 
 
 def test_arrays_are_mapped_not_copied(tmp_path: Path) -> None:
-    """A mapped array lies over the file, and writing to it leaves the file as it was."""
+    """An array is a memory map of the file, and writing to it does not change the file."""
     path = tmp_path / "a.npy"
     files.write_array(path, np.arange(6, dtype=np.float32).reshape(2, 3))
     before = path.read_bytes()
@@ -57,12 +57,12 @@ def test_arrays_are_mapped_not_copied(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.text("abc/", min_size=1, max_size=3), st.binary(max_size=4), max_size=4))
 def test_rounding_keeps_structure(values: dict[str, bytes]) -> None:
-    """Rounding touches floats alone."""
+    """Rounding changes nothing but floats."""
     assert files.rounded(values) == values
 
 
 def test_rounding() -> None:
-    """Floats keep six significant digits, and what JSON cannot hold becomes null."""
+    """Floats keep six significant digits, and NaN and infinity become null."""
     assert files.rounded({"a": [0.123456789, np.float32(2.0), 7]}) == {"a": [0.123457, 2.0, 7]}
     assert files.rounded((float("nan"), float("inf"), None, "x")) == [None, None, None, "x"]
 
@@ -87,6 +87,6 @@ def test_compiled_copies_do_not_count(tmp_path: Path) -> None:
 
 
 def test_nothing_has_no_digest(tmp_path: Path) -> None:
-    """A path that does not exist is an error, not the digest of an empty folder."""
+    """The digest of a missing path is an error, not that of an empty folder."""
     with pytest.raises(FileNotFoundError):
         files.digest(tmp_path / "gone")

@@ -1,4 +1,4 @@
-"""params.yaml: every fault named at once, and nothing guessed."""
+"""params.yaml: one error names every problem, and no value is guessed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class Section:
 
 
 def test_reads_a_section(tmp_path: Path) -> None:
-    """A correct section becomes the dataclass, whole numbers serving as floats."""
+    """A correct section becomes the dataclass. Whole numbers are accepted as floats."""
     path = tmp_path / "params.yaml"
     path.write_text("s: {rate: 1, epochs: 3, metric: a, parts: [x, y]}\n")
     assert params.read(Section, "s", path) == Section(
@@ -29,7 +29,7 @@ def test_reads_a_section(tmp_path: Path) -> None:
     )
 
 
-def test_all_faults_in_one_error() -> None:
+def test_one_error_names_every_problem() -> None:
     """Unknown, missing, mistyped and out-of-range keys are all named, with the likely spelling."""
     with pytest.raises(ConfigError) as caught:
         params.parse(Section, "s", {"ratee": 1.0, "epochs": 11, "metric": "c", "parts": [1]})
@@ -44,13 +44,13 @@ def test_all_faults_in_one_error() -> None:
 
 @pytest.mark.parametrize("value", [True, "3", None, 2.5])
 def test_whole_numbers_are_strict(value: object) -> None:
-    """A boolean, a word or a fraction never passes for a whole number."""
+    """A Boolean, a word or a fraction is not accepted as a whole number."""
     with pytest.raises(ConfigError, match="expected a whole number"):
         params.parse(Section, "s", {"rate": 1, "epochs": value, "metric": "a", "parts": []})
 
 
 def test_missing_file_and_section_and_broken_yaml(tmp_path: Path) -> None:
-    """No file, no section and no valid YAML are each said plainly."""
+    """A missing file, a missing section and invalid YAML have an error each."""
     path = tmp_path / "params.yaml"
     with pytest.raises(ConfigError, match="cannot be read"):
         params.read(Section, "s", path)

@@ -1,4 +1,4 @@
-"""The split by time, and what examples must be."""
+"""The split by time, and the checks of the examples."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,7 +31,7 @@ def examples(months: int = 5, rows: int = 4) -> pl.DataFrame:
 
 
 def settings(holdout: int = 1, validation: int = 1, train: int = 0) -> PreprocessParams:
-    """Windows of so many partitions."""
+    """Parts of so many partitions."""
     return PreprocessParams(
         holdout_partitions=holdout,
         validation_partitions=validation,
@@ -48,13 +48,13 @@ def settings(holdout: int = 1, validation: int = 1, train: int = 0) -> Preproces
     train=st.integers(0, 3),
 )
 def test_no_row_is_in_two_parts(months: int, holdout: int, validation: int, train: int) -> None:
-    """Each part is later than the one before, and together they lose no row inside the windows."""
-    windows = settings(holdout, validation, train)
+    """Each part is later than the previous one, and no row of their partitions is lost."""
+    parameters = settings(holdout, validation, train)
     if months < holdout + validation + max(train, 1):
         with pytest.raises(ConfigError, match="the split needs"):
-            split(examples(months), ROLES, windows)
+            split(examples(months), ROLES, parameters)
         return
-    parts = split(examples(months), ROLES, windows)
+    parts = split(examples(months), ROLES, parameters)
     assert parts["train"]["t"].max() < parts["validation"]["t"].min()
     assert parts["validation"]["t"].max() < parts["holdout"]["t"].min()
     used = (train or months - holdout - validation) + holdout + validation
@@ -68,7 +68,7 @@ def test_partitions_out_of_order() -> None:
         .then(pl.lit("2013-99"))
         .otherwise(pl.col("partition"))
     )
-    with pytest.raises(DataError, match="begin before the one before them has ended"):
+    with pytest.raises(DataError, match="begin before the end of the previous one"):
         split(swapped, ROLES, settings())
 
 
@@ -85,8 +85,8 @@ def test_partitions_out_of_order() -> None:
         ({"empty": 1}, "there is no row"),
     ],
 )
-def test_faults_of_examples_are_named(change: dict[str, object], named: str) -> None:
-    """A missing column, a wrong type, nulls, duplicates and an empty table are each said."""
+def test_errors_in_examples_are_named(change: dict[str, object], named: str) -> None:
+    """A missing column, a wrong type, nulls, duplicate keys and an empty table are each named."""
     frame = examples()
     if "drop" in change:
         frame = frame.drop("x")
@@ -99,7 +99,7 @@ def test_faults_of_examples_are_named(change: dict[str, object], named: str) -> 
 
 
 def test_a_target_among_the_features_is_refused() -> None:
-    """The target can never be a feature."""
+    """The target cannot be a feature."""
     leaky = Roles(
         task="binary", key=("id",), time="t", target="y", numeric=("x", "y"), categorical=()
     )

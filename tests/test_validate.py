@@ -1,4 +1,4 @@
-"""Validation: every fault is found, named and put where it can be looked at."""
+"""Validation: every schema error is found and named, and its rows are kept in quarantine."""
 
 from datetime import date
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refit.data.drift import drift, psi
-from refit.data.validation import Checked, check_table
+from refit.data.validation import ValidationResult, check_table
 from refit.dataset import Table
 
 SALES = Table(
@@ -29,7 +29,7 @@ SALES = Table(
 
 
 def month(number: int, rows: int = 3, **columns: object) -> pl.DataFrame:
-    """Rows of one month of 2020, all good unless columns say otherwise."""
+    """Rows of one month of 2020, valid unless `columns` replaces a column."""
     values = {
         "id": [number * 100 + i for i in range(rows)],
         "day": [date(2020, number, 1 + i) for i in range(rows)],
@@ -41,33 +41,33 @@ def month(number: int, rows: int = 3, **columns: object) -> pl.DataFrame:
     )
 
 
-def check(**partitions: pl.DataFrame) -> Checked:
-    """Validate partitions named p01, p02 and so on."""
+def check(**partitions: pl.DataFrame) -> ValidationResult:
+    """Validate these partitions of SALES."""
     return check_table(SALES, partitions, listed_examples=2)
 
 
-def test_good_rows_pass_unchanged() -> None:
-    """Without a fault the rows come out as they went in."""
-    good = month(1)
-    checked = check(p01=good, p02=month(2))
-    assert checked.faults == ()
-    assert checked.valid["p01"].equals(good)
-    assert checked.quarantine.height == 0
+def test_valid_rows_pass_unchanged() -> None:
+    """Without an error the valid rows are the raw rows."""
+    raw = month(1)
+    result = check(p01=raw, p02=month(2))
+    assert result.errors == ()
+    assert result.valid["p01"].equals(raw)
+    assert result.quarantine.height == 0
 
 
 def test_bad_rows_go_to_quarantine_with_their_rules() -> None:
-    """A row that breaks two rules is quarantined once, with both; its neighbours stay."""
+    """A row that breaks two rules is quarantined once, with both rules; the other rows stay."""
     bad = month(2, amount=[1.0, 500.0, None], shop=["north", "moon", "south"])
-    checked = check(p01=month(1), p02=bad)
-    assert checked.valid["p02"]["id"].to_list() == [200, 202]
-    (row,) = checked.quarantine.rows(named=True)
+    result = check(p01=month(1), p02=bad)
+    assert result.valid["p02"]["id"].to_list() == [200, 202]
+    (row,) = result.quarantine.rows(named=True)
     assert (row["partition"], row["row"], row["id"]) == ("p02", 1, 201)
     assert row["rules"] == "amount: in_range(0, 100); shop: isin(['north', 'south'])"
-    assert {(f.column, f.count, f.level) for f in checked.faults} == {
+    assert {(error.column, error.count, error.level) for error in result.errors} == {
         ("amount", 1, "row"),
         ("shop", 1, "row"),
     }
-    assert not checked.failed
+    assert not result.failed
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ def test_bad_rows_go_to_quarantine_with_their_rules() -> None:
         (month(2, day=[date(2019, 1, 1)] * 3), "partitions follow each other in time"),
     ],
 )
-def test_faults_of_the_whole_table_fail_it(partition: pl.DataFrame, rule: str) -> None:
-    """A missing, mistyped or extra column, no rows, shared keys and disorder in time each fail."""
-    checked = check(p01=month(1), p02=partition)
-    assert checked.failed
-    assert rule in {fault.rule for fault in checked.faults if fault.level == "table"}
+def test_errors_of_the_whole_table_fail_it(partition: pl.DataFrame, rule: str) -> None:
+    """A missing, mistyped or extra column, no rows, duplicate keys or wrong order fail the table."""
+    result = check(p01=month(1), p02=partition)
+    assert result.failed
+    assert rule in {error.rule for error in result.errors if error.level == "table"}
 
 
 @given(st.lists(st.floats(-200, 200), min_size=1, max_size=30))
 def test_no_row_is_lost(amounts: list[float]) -> None:
-    """Valid and quarantined rows together are the raw rows, and only bad ones are quarantined."""
-    checked = check(
+    """Valid and quarantined rows together are the raw rows. Only invalid rows are quarantined."""
+    result = check(
         p01=month(1, rows=1),
         p02=month(2, rows=1)
         .join(pl.DataFrame({"amount": amounts}), how="cross")
@@ -102,25 +102,25 @@ def test_no_row_is_lost(amounts: list[float]) -> None:
             "shop",
         ),
     )
-    bad = [amount for amount in amounts if not 0 <= amount <= 100]
-    assert checked.quarantine["amount"].to_list() == bad
-    assert checked.valid["p02"].height + len(bad) == len(amounts)
+    invalid = [amount for amount in amounts if not 0 <= amount <= 100]
+    assert result.quarantine["amount"].to_list() == invalid
+    assert result.valid["p02"].height + len(invalid) == len(amounts)
 
 
 def test_psi_by_hand() -> None:
-    """Two bins that swap from 80:20 to 20:80 have PSI 2 * 0.6 * ln 4, and the same counts none."""
+    """Two bins that swap from 80:20 to 20:80 have PSI 2 * 0.6 * ln 4; equal shares have PSI 0."""
     assert psi({"a": 80, "b": 20}, {"a": 20, "b": 80}) == pytest.approx(1.2 * 1.3862943611)
     assert psi({"a": 80, "b": 20}, {"a": 8, "b": 2}) == 0
 
 
 def test_drift_finds_the_shifted_column() -> None:
-    """The column that moved comes first, with its share of missing values."""
-    before = pl.DataFrame({"still": list(range(1000)), "moved": list(range(1000))})
+    """The column that shifted comes first, with its share of missing values."""
+    before = pl.DataFrame({"stable": list(range(1000)), "shifted": list(range(1000))})
     after = before.with_columns(
-        moved=pl.when(pl.col("moved") < 500).then(None).otherwise(pl.col("moved") + 400)
+        shifted=pl.when(pl.col("shifted") < 500).then(None).otherwise(pl.col("shifted") + 400)
     )
     rows = drift(before, after)
-    assert [row["column"] for row in rows] == ["moved", "still"]
+    assert [row["column"] for row in rows] == ["shifted", "stable"]
     assert rows[0]["psi"] > 0.25
     assert rows[0]["missing_recent"] == 0.5
     assert rows[1]["psi"] == 0

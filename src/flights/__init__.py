@@ -1,6 +1,6 @@
-"""The example's dataset: flights from New York in 2013, and whether they arrive late.
+"""The example dataset: flights from New York in 2013, and whether they arrive late.
 
-What a user of Refit replaces by their own: `tables` (contracts of the raw tables), `ingest` (where
-months come from) and `examples` (raw tables into rows to learn from). The other modules are the
-features that `examples` puts together.
+A user of Refit replaces this package: `tables` (schemas of the raw tables), `ingest` (the source of
+the months), `examples` (raw tables to examples) and `about` (texts for the model card). The other
+modules compute the features that `examples` joins.
 """

@@ -1,13 +1,12 @@
-"""The example in words, for the model cards of its versions."""
+"""Texts about the example dataset, for the model cards of its versions."""
 
 from refit.dataset_card import About
 
 ABOUT = About(
     title="Arrival 15 minutes late or more, of flights from New York",
     intended_use=(
-        "To rank and to warn of flights that are likely to arrive late, two hours before their"
-        " scheduled departure. It is the worked example of Refit, and was never used to run an"
-        " airport."
+        "To rank flights by their risk of arriving late, and to warn of it, two hours before their"
+        " scheduled departure. It is the example of Refit and has never been used at an airport."
     ),
     source=(
         "Flights that left New York's three airports in 2013, with hourly weather, from the package"
@@ -15,8 +14,8 @@ ABOUT = About(
     ),
     limits=(
         "Flights that were cancelled or diverted have no arrival and are not predicted.",
-        "One year only: what returns with the seasons cannot be told from what happened once.",
-        "Features were chosen with an eye on scores from October on: those figures flatter.",
-        "Nothing is known of crews, of air traffic control, or of weather elsewhere.",
+        "The data is one year, so seasonal effects cannot be separated from single events.",
+        "Figures for the months from October on are optimistic: features were chosen by them.",
+        "The data holds nothing about crews, air traffic control or the weather elsewhere.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Clock times and instants, in whole minutes: what the contracts and the features share."""
+"""Clock times and instants in whole minutes, used by the schemas and the features."""
 
 import polars as pl
 
@@ -19,5 +19,5 @@ def of_clock(hhmm: pl.Expr) -> pl.Expr:
 
 
 def of_day(local: pl.Expr) -> pl.Expr:
-    """Minutes after midnight that a local clock shows."""
+    """The local time of day, in minutes after midnight."""
     return local.dt.hour().cast(pl.Int64) * HOUR + local.dt.minute()

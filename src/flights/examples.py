@@ -1,20 +1,20 @@
-"""Will a flight from New York arrive 15 minutes late or more? Decided two hours before it leaves.
+"""Will a flight from New York arrive 15 minutes late or more? Decided two hours before departure.
 
-A row is a flight that arrived. Its decision time T is its scheduled departure less two hours, in
-UTC. What a row may know:
+An example is a flight that arrived. Its decision time T is two hours before its scheduled
+departure, in UTC. Its features use only:
 
-- of itself: the published schedule, and the aircraft planned for it;
-- of other flights: that one was to leave, once its time had come by T; its departure, if it left
-  by T; its arrival, if it arrived by T. Of flights that are to leave after T nothing, though the
-  schedule is published (see `flights.features.congestion`);
-- of the weather: the hours that were over by T.
+- its published schedule, and the aircraft planned for it;
+- of other flights, what had happened by T: that the scheduled departure had passed, the actual
+  departure, the arrival. The schedule after T is not used, although it is published (see
+  `flights.features.congestion`);
+- the weather of the hours that had ended by T.
 
-So changing, deleting or adding anything that happened after T leaves the row as it is; a property
-test holds this. A row depends on no later partition. Nothing assumes that rows are complete:
-flights in quarantine, missing months and unknown airports only make the statistics thinner.
+So nothing that happens after T changes an example, and an example depends on no later partition. A
+property test changes, deletes and adds events after T. The raw rows need not be complete: flights
+in quarantine, missing months and unknown airports only leave fewer rows behind each statistic.
 
-Given up: the day of the year. Late shares differ by season, but with one year of data the model
-extrapolates, and its calibration is ruined.
+The day of the year is not a feature: with one year of data the model would extrapolate from it, and
+its probabilities would be badly calibrated.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def build(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     flights = with_instants(tables["flights"].sort(KEY), tables["airports"])
     examples = pl.concat(
         [
-            _own(flights),
+            _schedule_and_target(flights),
             history(flights),
             congestion(flights),
             last_leg(flights),
@@ -71,8 +71,8 @@ def build(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def _own(flights: pl.DataFrame) -> pl.DataFrame:
-    """What the row says of itself: its key, what is published, and the target."""
+def _schedule_and_target(flights: pl.DataFrame) -> pl.DataFrame:
+    """The key, the published schedule and the target of each flight."""
     local = pl.col("time").dt.convert_time_zone(NEW_YORK)
     return flights.select(
         *KEY,

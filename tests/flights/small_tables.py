@@ -1,7 +1,7 @@
-"""Raw tables small enough to check by eye, and instants worked out again with zoneinfo.
+"""Raw tables small enough to check by eye, and instants computed independently with zoneinfo.
 
-A flight is told by what really happened, in UTC and minutes; `flight` writes it down as the source
-would, in local clock times. This folder has no __init__.py: it would hide the package `flights`.
+A test describes a flight by what happened, in UTC and minutes; `flight` writes it as the source
+does, in local clock times. This folder has no __init__.py, which would hide the package `flights`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def utc(text: str) -> datetime:
 
 
 def hhmm(instant: datetime, zone: ZoneInfo) -> int:
-    """What a clock in the zone shows."""
+    """The clock time in the zone, as hour * 100 + minute."""
     local = instant.astimezone(zone)
     return local.hour * 100 + local.minute
 
@@ -57,10 +57,10 @@ def flight(
     dep: int | None = 0,
     arr: int | None = 0,
 ) -> Row:
-    """A raw row: `planned` minutes long, dep and arr minutes late; None: it never happened."""
+    """A raw row: `planned` minutes long, dep and arr minutes late; None: it did not happen."""
     leaves = utc(time) if isinstance(time, str) else time
     due = leaves + timedelta(minutes=planned)
-    there = ZoneInfo((ZONES | UNLISTED).get(dest, "America/New_York"))
+    zone = ZoneInfo((ZONES | UNLISTED).get(dest, "America/New_York"))
     local = leaves.astimezone(NEW_YORK)
     arr = None if dep is None else arr
     return {
@@ -70,8 +70,8 @@ def flight(
         "dep_time": None if dep is None else hhmm(leaves + timedelta(minutes=dep), NEW_YORK),
         "sched_dep_time": hhmm(leaves, NEW_YORK),
         "dep_delay": dep,
-        "arr_time": None if arr is None else hhmm(due + timedelta(minutes=arr), there),
-        "sched_arr_time": hhmm(due, there),
+        "arr_time": None if arr is None else hhmm(due + timedelta(minutes=arr), zone),
+        "sched_arr_time": hhmm(due, zone),
         "arr_delay": arr,
         "carrier": carrier,
         "flight": number,
@@ -98,20 +98,20 @@ def weather(time: str | datetime, **values: float) -> Row:
 
 def plane(tail: str, **values: Any) -> Row:
     """A raw row of the aircraft register."""
-    shown = {
+    usual = {
         "year": 2003,
         "manufacturer": "BOEING",
         "seats": 150,
         "type": "Fixed wing multi engine",
     }
     rest = {"model": "737", "engines": 2, "speed": None, "engine": "Turbo-fan"}
-    return {"tailnum": tail, **shown, **rest, **values}
+    return {"tailnum": tail, **usual, **rest, **values}
 
 
 def tables(
     flights: Sequence[Row], weathers: Sequence[Row] = (), planes: Sequence[Row] = ()
 ) -> Tables:
-    """The tables as `build` gets them, each row in the partition of its local month."""
+    """The tables as `build` receives them, each row in the partition of its local month."""
     airports = [{"faa": faa, "tzone": zone} for faa, zone in ZONES.items()]
     return {
         "flights": partitioned(_frame(flights, ingest.FLIGHTS)),
@@ -135,13 +135,13 @@ def real(*partitions: str) -> Tables:
 
 
 def due(time: datetime, dest: str, sched_arr_time: int, zones: Mapping[str, str]) -> datetime:
-    """The scheduled arrival: the next time that clocks at the destination show, in UTC."""
+    """The scheduled arrival in UTC: the next instant at which clocks at the destination show it."""
     zone = ZoneInfo({**zones, **UNLISTED}[dest])
-    here = time.astimezone(zone).replace(tzinfo=None)
-    shown = here.replace(hour=sched_arr_time // 100 % 24, minute=sched_arr_time % 100)
-    if shown <= here:
-        shown += timedelta(days=1)
-    return shown.replace(tzinfo=zone).astimezone(UTC)
+    departure = time.astimezone(zone).replace(tzinfo=None)
+    arrival = departure.replace(hour=sched_arr_time // 100 % 24, minute=sched_arr_time % 100)
+    if arrival <= departure:
+        arrival += timedelta(days=1)
+    return arrival.replace(tzinfo=zone).astimezone(UTC)
 
 
 def _frame(rows: Sequence[Row], columns: Mapping[str, Any]) -> pl.DataFrame:

@@ -1,27 +1,27 @@
-"""Features by hand and by brute force."""
+"""Features, compared with values computed by hand and by brute force."""
 
 from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_tables import Row, Tables, flight, plane, real, tables, utc, weather
 
 from flights.examples import ROLES, build
 from flights.features.windows import groups, timeline
 
-NOON = "2013-07-01 20:00"  # 16:00 in New York; decided at 18:00 UTC
+TIME = "2013-07-01 20:00"  # 16:00 in New York; decided at 18:00 UTC
 
 
 def the_flight() -> Row:
-    """On time to Chicago."""
-    return flight(NOON, number=10, tail="N10")
+    """The flight to predict: to Chicago, on time."""
+    return flight(TIME, number=10, tail="N10")
 
 
 def features(*others: Row, weathers: tuple[Row, ...] = (), subject: Row | None = None) -> Row:
-    """The example of the flight at NOON, among these other flights."""
+    """The example of the flight at TIME, given these other flights."""
     subject = subject or the_flight()
     raw = tables([subject, *others], weathers, [plane("N10", year=2003, seats=150)])
     examples = build(raw).filter(
@@ -30,8 +30,8 @@ def features(*others: Row, weathers: tuple[Row, ...] = (), subject: Row | None =
     return examples.row(0, named=True)
 
 
-def test_a_day_at_kennedy_worked_out_by_hand() -> None:
-    """Every feature of one flight among eight others, each worked out on paper."""
+def test_every_feature_computed_by_hand() -> None:
+    """Every feature of one flight, given nine other flights."""
     others = (
         flight("2013-07-01 16:50", number=1, dep=20),  # left at 17:10
         flight("2013-07-01 17:00", number=2, dep=90),  # leaves at 18:30: in the queue, 60 minutes
@@ -50,7 +50,7 @@ def test_a_day_at_kennedy_worked_out_by_hand() -> None:
         weather("2013-07-01 18:00", precip=0.9, temp=99),  # known at 19:00
     )
     assert features(*others, weathers=weathers) == {
-        "time": utc(NOON),
+        "time": utc(TIME),
         "carrier": "AA",
         "flight": 10,
         "origin": "JFK",
@@ -108,14 +108,14 @@ def test_a_day_at_kennedy_worked_out_by_hand() -> None:
 
 
 def test_an_aircraft_still_in_the_air_is_seen_by_its_departure() -> None:
-    """Not landed by the decision: the delay at departure, and no slack before now plus the way."""
+    """Before it has landed, the delay is that at departure, and it lands at the decision or later."""
     row = features(flight("2013-07-01 14:00", number=6, tail="N10", dep=60, arr=200))
     assert (row["leg_delay"], row["leg_landed"], row["leg_since"]) == (60, 0, 180)
     assert row["leg_slack"] == 120 - 150
 
 
-def test_a_leg_of_the_day_before_yesterday_says_nothing() -> None:
-    """After a day the last leg is forgotten, and all four of its features with it."""
+def test_an_old_leg_is_ignored() -> None:
+    """After a day all four features of the last leg are null."""
     row = features(flight("2013-06-30 17:00", number=6, tail="N10", dep=59, arr=0))
     assert [row[name] for name in ("leg_delay", "leg_landed", "leg_since", "leg_slack")] == [
         None
@@ -124,14 +124,14 @@ def test_a_leg_of_the_day_before_yesterday_says_nothing() -> None:
 
 @pytest.mark.parametrize(("when", "counted"), [("17:59", 1), ("18:00", 1), ("18:01", 0)])
 def test_a_departure_counts_from_the_minute_of_the_decision(when: str, counted: int) -> None:
-    """What happens in the very minute of the decision is known; a minute later it is not."""
+    """What happens in the minute of the decision is known; what happens a minute later is not."""
     row = features(flight(f"2013-07-01 {when}"))
     assert (row["departed_origin_1h_delay"] is not None) == bool(counted)
 
 
 @pytest.mark.parametrize(("when", "counted"), [("17:01", 1), ("17:00", 0)])
-def test_a_window_ends_where_it_says(when: str, counted: int) -> None:
-    """An event exactly one hour old has left the window of one hour."""
+def test_a_window_excludes_its_start(when: str, counted: int) -> None:
+    """An event exactly one hour old is not in the window of one hour."""
     row = features(flight(f"2013-07-01 {when}"))
     assert (row["departed_origin_1h_delay"] is not None) == bool(counted)
 
@@ -140,30 +140,30 @@ def test_a_window_ends_where_it_says(when: str, counted: int) -> None:
     ("scheduled", "queued", "overdue"),
     [("17:59", 1, 0), ("15:01", 1, 0), ("15:00", 0, 1), ("06:01", 0, 1), ("06:00", 0, 0)],
 )
-def test_a_cancelled_flight_leaves_the_queue_by_the_clock(
+def test_a_cancelled_flight_leaves_the_queue_in_time(
     scheduled: str, queued: int, overdue: int
 ) -> None:
-    """It is waited for three hours, overdue until the twelfth, and then forgotten."""
+    """It is queued for three hours, overdue until the twelfth, and then not counted."""
     row = features(flight(f"2013-07-01 {scheduled}", dep=None))
     assert (row["queue_origin"], row["overdue_origin"]) == (queued, overdue)
 
 
 def test_the_busy_hour_is_counted_a_week_before() -> None:
-    """Scheduled from the same origin in the half hours about the same time a week ago."""
+    """Counted are departures of the origin within half an hour of the same time a week before."""
     times = ("2013-06-24 19:30", "2013-06-24 19:31", "2013-06-24 20:30", "2013-06-24 20:31")
     rows = [flight(time, number=20 + i, dep=None) for i, time in enumerate(times)]
     assert features(*rows)["scheduled_origin_week_ago"] == 2
 
 
-def test_old_weather_is_no_weather() -> None:
-    """An observation that is known for three hours already is null, not carried on."""
+def test_old_weather_is_missing() -> None:
+    """An observation that has been known for three hours is null."""
     row = features(weathers=(weather("2013-07-01 14:00", precip=0.5),))
     assert row["temp"] is None
     assert row["precip_6h"] is None
 
 
 def test_just_after_midnight_the_last_24_hours_count() -> None:
-    """A flight at 00:30 knows what happened until 22:30 of the evening before, and no more."""
+    """The features of a flight at 00:30 use events until 22:30 of the previous evening."""
     subject = flight("2013-07-02 04:30", number=10, tail="N10")
     before = flight("2013-07-02 02:20", number=1, dep=10, carrier="UA")  # left at 02:30: known
     after = flight("2013-07-02 02:20", number=2, dep=500, carrier="UA")
@@ -171,25 +171,25 @@ def test_just_after_midnight_the_last_24_hours_count() -> None:
 
 
 def test_late_is_fifteen_minutes_at_arrival() -> None:
-    """Fourteen minutes are on time, fifteen are late; without an arrival there is no row."""
+    """Fourteen minutes are on time, fifteen are late. Without an arrival there is no example."""
     minutes = (14, 15, None)
-    rows = [flight(NOON, number=i, arr=arr) for i, arr in enumerate(minutes, 1)]
+    rows = [flight(TIME, number=i, arr=arr) for i, arr in enumerate(minutes, 1)]
     assert build(tables(rows)).select("flight", "late").rows() == [(1, 0), (2, 1)]
 
 
-def test_an_example_has_the_columns_that_the_roles_name() -> None:
-    """Key, partition, target and features; floats, strings and a target of 0 and 1."""
+def test_an_example_has_the_columns_of_the_roles() -> None:
+    """Key, partition, target and features, with the right types, and no actual times."""
     examples = build(tables([the_flight()]))
-    named = {*ROLES.key, "partition", ROLES.target, *ROLES.features}
-    assert set(examples.columns) == named
+    expected = {*ROLES.key, "partition", ROLES.target, *ROLES.features}
+    assert set(examples.columns) == expected
     assert set(examples.select(ROLES.numeric).dtypes) == {pl.Float64}
     assert set(examples.select(ROLES.categorical).dtypes) == {pl.String}
     assert examples[ROLES.target].dtype == pl.Int8
-    assert not {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"} & named
+    assert not {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"} & expected
 
 
 def test_no_flights_make_no_examples() -> None:
-    """Empty tables give an empty table of the same columns."""
+    """Empty tables give an empty table with the same columns."""
     assert build(tables([])).schema == build(tables([the_flight()])).schema
 
 
@@ -200,20 +200,20 @@ def january() -> Tables:
 
 
 def test_a_later_month_changes_no_earlier_row(january: Tables) -> None:
-    """January's examples are the same with February's flights and weather as without."""
+    """January's examples are the same with and without February's flights and weather."""
     both = build(real("2013-01", "2013-02"))
     assert both.filter(pl.col("partition") == "2013-01").equals(build(january))
 
 
 def test_every_key_names_one_example(january: Tables) -> None:
-    """No flight becomes two examples, and all that arrived become one."""
+    """Every flight that arrived becomes exactly one example."""
     examples = build(january)
     assert not examples.select(ROLES.key).is_duplicated().any()
     assert examples.height == january["flights"]["arr_delay"].count()
 
 
 def test_the_order_of_the_raw_rows_does_not_matter(january: Tables) -> None:
-    """Shuffled raw tables make the same examples in the same order."""
+    """Shuffled raw tables give the same examples in the same order."""
     shuffled = {
         name: frame.sample(fraction=1, shuffle=True, seed=1) for name, frame in january.items()
     }
@@ -221,7 +221,7 @@ def test_the_order_of_the_raw_rows_does_not_matter(january: Tables) -> None:
 
 
 def test_missing_rows_only_thin_the_statistics(january: Tables) -> None:
-    """With a tenth of all rows in quarantine the rest still become examples."""
+    """With a tenth of all rows in quarantine, the other flights still become examples."""
     thinned = {name: frame.sample(fraction=0.9, seed=1) for name, frame in january.items()}
     assert build(thinned).height == thinned["flights"]["arr_delay"].count()
 
@@ -236,30 +236,28 @@ EVENTS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(events=EVENTS, minute=st.integers(-9, 25), width=st.integers(1, 30))
-def test_windows_are_what_a_loop_finds(events: list[Event], minute: int, width: int) -> None:
-    """Window sums, sums so far and the latest event agree with a loop over all events."""
+def test_windows_agree_with_a_loop(events: list[Event], minute: int, width: int) -> None:
+    """Window sums, sums up to a minute and the latest event agree with a loop over all events."""
     frame = pl.DataFrame(
         events, schema={"group": pl.String, "at": pl.Int64, "value": pl.Int64}, orient="row"
     )
     group = groups(frame, ("group",))
     line = timeline(group, frame["at"], {"value": frame["value"]})
-    asked = np.full(len(events), minute)
-    found = (
-        line.window(group, asked, width)["value"].tolist(),
-        line.until(group, asked)["value"].tolist(),
-        line.latest(group, asked).tolist(),
-    )
+    minutes = np.full(len(events), minute)
+    in_window = line.window(group, minutes, width)["value"].tolist()
+    up_to_minute = line.until(group, minutes)["value"].tolist()
+    latest = line.latest(group, minutes).tolist()
 
-    def of(name: str | None, known: Callable[[int], bool]) -> list[Event]:
-        return [e for e in events if name and e[0] == name and e[1] is not None and known(e[1])]
+    def of(name: str | None, chosen: Callable[[int], bool]) -> list[Event]:
+        return [e for e in events if name and e[0] == name and e[1] is not None and chosen(e[1])]
 
     names = [name for name, _, _ in events]
-    inside = [sum(e[2] for e in of(n, lambda at: minute - width < at <= minute)) for n in names]
-    so_far = [sum(e[2] for e in of(n, lambda at: at <= minute)) for n in names]
-    assert found[:2] == (inside, so_far)
-    for name, row in zip(names, found[2], strict=True):
+    assert in_window == [
+        sum(e[2] for e in of(name, lambda at: minute - width < at <= minute)) for name in names
+    ]
+    assert up_to_minute == [sum(e[2] for e in of(name, lambda at: at <= minute)) for name in names]
+    for name, row in zip(names, latest, strict=True):
         past = of(name, lambda at: at <= minute)
         assert (row == -1) == (not past)
         if past:

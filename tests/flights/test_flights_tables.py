@@ -1,4 +1,4 @@
-"""The contracts: what the real year breaks, and that each rule refuses what it is for."""
+"""The schemas: the rules that the real year breaks, and what each rule refuses."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def broken(name: str, frame: pl.DataFrame) -> set[tuple[str, str, Any]]:
 
 
 def test_the_real_year_breaks_six_rules() -> None:
-    """Nine rows of 367,671, and in each the row is wrong, not the rule."""
+    """Nine of 367,671 rows break a rule. In each case the row is wrong, not the rule."""
     months = [ingest.read(partition) for partition in ingest.partitions()]
     flights, weather = (pl.concat([month[name] for month in months]) for name in months[0])
     reference = ingest.reference()
@@ -68,10 +68,10 @@ def test_the_real_year_breaks_six_rules() -> None:
         ("airports", {"lon": 74.0}, "lon", "westward"),
     ],
 )
-def test_a_rule_refuses_what_it_is_for(
+def test_each_rule_refuses_a_wrong_row(
     table: str, changes: dict[str, Any], column: str, rule: str
 ) -> None:
-    """One row of the source, changed so that it breaks the rule."""
+    """A row of the source that is changed to break the rule is refused because of it."""
     frame = (ingest.read("2013-01") | ingest.reference())[table].head(1)
     changed = frame.with_columns(
         pl.lit(value, dtype=frame.schema[name]).alias(name) for name, value in changes.items()
@@ -80,14 +80,14 @@ def test_a_rule_refuses_what_it_is_for(
     assert any(column == where and rule in what for where, what, _ in broken(table, changed))
 
 
-def test_every_column_says_its_unit() -> None:
-    """A reader of a contract learns what each column means."""
+def test_every_column_is_described() -> None:
+    """Every column of a schema has a description."""
     for table in TABLES:
         assert all(column.description for column in table.schema.columns.values())
 
 
 def test_keys_and_times_are_columns() -> None:
-    """Of each table, and every key names one row of the source."""
+    """Each table has its key and time columns, and every key names one row of the source."""
     read = ingest.read("2013-01") | ingest.reference()
     for table in TABLES:
         assert set(table.key) <= set(table.schema.columns)

@@ -1,1 +1,1 @@
-"""What was known two hours before departure, a module for each kind of event."""
+"""Features of what was known two hours before departure, one module for each kind of event."""

@@ -1,11 +1,11 @@
-"""The aircraft: its age and size, and how its last flight from New York went.
+"""The aircraft: its age and size, and the delay of its last flight from New York.
 
-The tail number is known of the row itself (the aircraft that is planned for it) and of flights
-that have departed; of flights still to depart it is not used, for aircraft are swapped. The source
-holds only the aircraft that flew in the end, so for the row itself this is an assumption.
+Tail numbers are used of the flight to predict (the planned aircraft) and of flights that have
+departed. Those of other flights are not used, because aircraft are swapped. The source holds only
+the aircraft that flew in the end, so for the flight to predict the tail number is an assumption.
 
-Of the last leg, the decision knows the departure, and the arrival when that has happened. The way
-back to New York is not in the source; it is taken to last as long as the way out was planned to.
+The last leg's departure is known at the decision, its arrival only if it has happened. The flight
+back to New York is not in the source. It is assumed to last as long as the planned flight out.
 """
 
 import polars as pl
@@ -14,7 +14,7 @@ from flights.clock import DAY
 from flights.features.windows import groups, timeline
 
 SAME_ROTATION = DAY
-"""Minutes after which the last leg no longer says anything about the next."""
+"""Minutes after which the last leg is ignored."""
 
 LAST_LEG = ("leg_delay", "leg_landed", "leg_since", "leg_slack")
 PLANE = ("age", "seats")
@@ -22,7 +22,7 @@ KIND = ("manufacturer",)
 
 
 def planes_of(flights: pl.DataFrame, planes: pl.DataFrame) -> pl.DataFrame:
-    """PLANE (years, seats) and KIND; null for an aircraft that the register misses."""
+    """PLANE (years, seats) and KIND; null for an aircraft that is not in the register."""
     register = planes.select("tailnum", "seats", "manufacturer", built="year")
     return (
         flights.select("tailnum", "year")
@@ -34,28 +34,28 @@ def planes_of(flights: pl.DataFrame, planes: pl.DataFrame) -> pl.DataFrame:
 def last_leg(flights: pl.DataFrame) -> pl.DataFrame:
     """LAST_LEG at each decision, null without a departure in the last SAME_ROTATION minutes.
 
-    leg_delay: minutes, at arrival if that is known, else at departure; leg_landed: 1 or 0;
-    leg_since: minutes from its departure to the decision; leg_slack: minutes to spare if the
-    aircraft flies there and straight back before the scheduled departure.
+    leg_delay: minutes, at arrival if it is known, otherwise at departure; leg_landed: 1 or 0;
+    leg_since: minutes from its departure to the decision; leg_slack: minutes left before the
+    scheduled departure if the aircraft flies there and straight back.
 
     Args:
         flights: with instants, see `flights.features.instants`.
     """
     tail = groups(flights, ("tailnum",))
     latest = timeline(tail, flights["departed"], {}).latest(tail, flights["decided"].to_numpy())
-    found = pl.Series(latest).replace(-1, None)
+    leg_rows = pl.Series(latest).replace(-1, None)
     legs = flights.select(
         pl.col("departed", "landed", "due", "dep_delay", "arr_delay")
-        .gather(found)
+        .gather(leg_rows)
         .name.prefix("leg_"),
-        leg_out=(pl.col("due") - pl.col("scheduled")).gather(found),
+        leg_out=(pl.col("due") - pl.col("scheduled")).gather(leg_rows),
         decided="decided",
         scheduled="scheduled",
     )
     landed = (pl.col("leg_landed") <= pl.col("decided")).fill_null(value=False)
-    # Not landed by now means not before now, however long it was planned to take.
+    # A leg that has not landed by the decision lands later, whatever its plan says.
     expected = pl.max_horizontal(pl.col("leg_departed") + pl.col("leg_out"), "decided")
-    there = pl.when(landed).then("leg_landed").otherwise(expected)
+    arrival = pl.when(landed).then("leg_landed").otherwise(expected)
     recent = pl.col("decided") - pl.col("leg_departed") <= SAME_ROTATION
     return legs.select(
         pl.when(recent).then(feature).alias(name)
@@ -63,6 +63,6 @@ def last_leg(flights: pl.DataFrame) -> pl.DataFrame:
             "leg_delay": pl.when(landed).then("leg_arr_delay").otherwise("leg_dep_delay"),
             "leg_landed": landed.cast(pl.Int8),
             "leg_since": pl.col("decided") - pl.col("leg_departed"),
-            "leg_slack": pl.col("scheduled") - there - pl.col("leg_out"),
+            "leg_slack": pl.col("scheduled") - arrival - pl.col("leg_out"),
         }.items()
     )

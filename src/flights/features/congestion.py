@@ -1,14 +1,14 @@
-"""The queue: flights of the origin whose time has come and that have not left.
+"""Congestion: flights of the origin that are past their scheduled departure and have not departed.
 
-A flight stands in the queue from its scheduled departure until it departs, but no longer than
-PATIENCE; after that it is overdue, until it departs or FORGOTTEN has passed. The source says that
-a flight was cancelled, but not when it was announced, so nothing here asks: a flight that has not
-left counts the same whether it leaves after the decision or never. Its end is known by the clock.
+A flight is queued from its scheduled departure until it departs, at most QUEUED_AT_MOST minutes.
+After that it is overdue until it departs, at most OVERDUE_AT_MOST minutes after its schedule. The
+source says that a flight was cancelled, but not when that was announced. So cancellations are not
+used: a flight that has not departed counts the same whether it departs after the decision or never.
 
-How busy the hour of the departure itself will be is taken from the same hour a week ago: the
-published schedule would say it better, but then a row would depend on rows after its decision.
-(Measured with LightGBM: log loss .4699 with the schedule and .4708 without on November and
-December, .3921 and .3922 on October.)
+The number of departures around the flight's own is taken from the same hour a week earlier. The
+published schedule would be more exact, but then an example would depend on rows after its decision.
+(Log loss with LightGBM: 0.4699 with the schedule and 0.4708 without it on November and December,
+0.3921 and 0.3922 on October.)
 """
 
 import numpy as np
@@ -17,8 +17,8 @@ import polars as pl
 from flights.clock import DAY, HOUR
 from flights.features.windows import groups, ratio, timeline
 
-PATIENCE = 3 * HOUR
-FORGOTTEN = 12 * HOUR
+QUEUED_AT_MOST = 3 * HOUR
+OVERDUE_AT_MOST = 12 * HOUR
 
 CONGESTION = (
     "queue_origin",
@@ -31,25 +31,25 @@ CONGESTION = (
 
 
 def congestion(flights: pl.DataFrame) -> pl.DataFrame:
-    """CONGESTION at each flight's decision: counts of flights, and mean minutes waited.
+    """CONGESTION at each flight's decision: counts of flights, and mean minutes of waiting.
 
     Args:
         flights: with instants, see `flights.features.instants`.
     """
     origin, carrier = groups(flights, ("origin",)), groups(flights, ("carrier", "origin"))
     decided = flights["decided"].to_numpy()
-    queued, _ = _queue(flights, origin, after=0, until=PATIENCE)
-    own, waited = _queue(flights, carrier, after=0, until=PATIENCE)
-    overdue, _ = _queue(flights, origin, after=PATIENCE, until=FORGOTTEN)
-    plan = timeline(origin, flights["scheduled"], {"count": _ones(flights)})
+    of_origin, _ = _queue(flights, origin, after=0, until=QUEUED_AT_MOST)
+    of_carrier, waited = _queue(flights, carrier, after=0, until=QUEUED_AT_MOST)
+    overdue, _ = _queue(flights, origin, after=QUEUED_AT_MOST, until=OVERDUE_AT_MOST)
+    schedule = timeline(origin, flights["scheduled"], {"count": _ones(flights)})
     week_ago = flights["scheduled"].to_numpy() - 7 * DAY + HOUR // 2
     columns = (
-        pl.Series(queued),
-        pl.Series(own),
-        ratio(waited, own),
+        pl.Series(of_origin),
+        pl.Series(of_carrier),
+        ratio(waited, of_carrier),
         pl.Series(overdue),
-        pl.Series(plan.window(origin, decided, HOUR)["count"]),
-        pl.Series(plan.window(origin, week_ago, HOUR)["count"]),
+        pl.Series(schedule.window(origin, decided, HOUR)["count"]),
+        pl.Series(schedule.window(origin, week_ago, HOUR)["count"]),
     )
     return pl.DataFrame(dict(zip(CONGESTION, columns, strict=True)))
 
@@ -57,9 +57,10 @@ def congestion(flights: pl.DataFrame) -> pl.DataFrame:
 def _queue(
     flights: pl.DataFrame, group: np.ndarray, *, after: int, until: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How many flights wait at each decision, and the sum of the minutes that they have waited.
+    """The number of waiting flights at each decision, and the sum of the minutes they have waited.
 
-    They wait from `after` to `until` minutes past their scheduled departure, or till they depart.
+    A flight waits from `after` minutes past its scheduled departure until it departs, or until
+    `until` minutes past its scheduled departure.
     """
     scheduled = flights["scheduled"]
     waits = flights.select(

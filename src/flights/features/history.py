@@ -1,9 +1,9 @@
-"""How flights have fared lately: mean delays and late shares of what was known at the decision.
+"""Recent delays: mean delays and late shares of the flights known at the decision.
 
-A departure is known from the minute in which it happens, and its departure delay with it; an
-arrival likewise. A window of w hours at the decision time T holds the events of (T - w, T] and no
-others, whatever day it is: the statistics of the day before a flight just after midnight are those
-of the last 24 hours, not those of a calendar day that had not ended.
+A departure and its delay are known from the minute of the departure, an arrival and its delay from
+the minute of the arrival. A window of w hours at the decision time T holds the events of (T - w,
+T]. It does not depend on the calendar day: for a flight just after midnight, a window of a day
+holds the last 24 hours.
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class Statistic:
     event: str
     """departed or landed."""
     by: tuple[str, ...] = ()
-    """The columns that a flight must share with the row; none: all flights."""
+    """The columns whose values an event must share with the flight; none: all events."""
     hours: int
     of: tuple[str, ...]
-    """Among delay (mean minutes), late (share) and, of landed, lost (mean minutes on the way)."""
+    """delay (mean minutes), late (share) or, for landed, lost (mean delay added on the way)."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ HISTORY = tuple(name for statistic in STATISTICS for name in statistic.names)
 
 
 def history(flights: pl.DataFrame) -> pl.DataFrame:
-    """The statistics at each flight's decision: HISTORY, null where nothing had happened.
+    """HISTORY, the statistics at each flight's decision; null without events in the window.
 
     Args:
         flights: with instants, see `flights.features.instants`.

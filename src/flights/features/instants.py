@@ -1,21 +1,21 @@
-"""What happened when: instants as whole minutes of UTC since 1970, rebuilt from clock times.
+"""Instants of departures and arrivals, as whole minutes since 1970 in UTC, from local clock times.
 
-The source gives local clock times, and of actual departures and arrivals not the date. Instants
-are rebuilt from the scheduled departure, whose instant is sure:
+The source gives local clock times, without the date for actual departures and arrivals. Instants
+are computed from the scheduled departure, whose instant is known:
 
-- departed: scheduled departure + departure delay, so a delay past midnight needs no care;
-- due: the scheduled arrival, the first time after the scheduled departure at which clocks at the
-  destination show it. Should they be put forward or back during the flight, the first guess is off
-  by that hour, and moved;
+- departed: scheduled departure + departure delay, also past midnight;
+- due: the scheduled arrival, the first instant after the scheduled departure at which clocks at the
+  destination show it. If these clocks change during the flight, the first estimate is an hour off
+  and is corrected;
 - landed: due + arrival delay (the arrival at the gate).
 
-Over the whole year, landed - departed - air_time lies between 5 and 235 minutes on all 327,346
-flights that have all three: the time to taxi. One wrong hour or day would show.
+Over the whole year, landed - departed - air_time, the time to taxi, lies between 5 and 235 minutes
+on all 327,346 flights that have all three. One wrong hour or day would show.
 
-Given up: a flight to an airport whose time zone is unknown has no `due` and no `landed`, and a
-diverted flight, without an arrival delay, never lands. Both are only seen to depart. So is one
-that would land before it departs: its columns contradict each other across time zones, where the
-contract of the table does not look, and its landing would tell of a departure still to come.
+A flight to an airport with an unknown time zone has no `due` and no `landed`. A diverted flight has
+no arrival delay, so no `landed`. Nor has a flight that would land before it departs: its columns
+contradict each other across time zones, which no rule of the schema checks, and its landing would
+reveal a departure after the decision.
 """
 
 import polars as pl
@@ -31,13 +31,13 @@ UNLISTED_ZONES = {
     "SJU": "America/Puerto_Rico",
     "STT": "America/St_Thomas",
 }
-"""Destinations that the airports table misses."""
+"""Time zones of destinations that are not in the airports table."""
 
 
 def with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame:
     """The flights with scheduled, decided, departed, due and landed, Int64 minutes.
 
-    departed, due and landed are null where they never happened or cannot be known.
+    departed, due and landed are null where they did not happen or cannot be computed.
     """
     listed = dict(airports.select("faa", "tzone").drop_nulls().iter_rows())
     located = flights.with_columns(
@@ -47,13 +47,13 @@ def with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame
         ),
     )
     zones = located["zone"].drop_nulls().unique().sort()
-    shown = of_clock(pl.col("sched_arr_time"))
-    guessed = located.with_columns(
-        due=pl.col("scheduled") + (shown - _local_clock("scheduled", zones)) % DAY
+    scheduled_clock = of_clock(pl.col("sched_arr_time"))
+    estimated = located.with_columns(
+        due=pl.col("scheduled") + (scheduled_clock - _local_clock("scheduled", zones)) % DAY
     )
-    ahead = (_local_clock("due", zones) - shown + DAY // 2) % DAY - DAY // 2
+    ahead = (_local_clock("due", zones) - scheduled_clock + DAY // 2) % DAY - DAY // 2
     return (
-        guessed.with_columns(due=pl.col("due") - ahead)
+        estimated.with_columns(due=pl.col("due") - ahead)
         .with_columns(
             decided=pl.col("scheduled") - DECISION_LEAD,
             departed=pl.col("scheduled") + pl.col("dep_delay"),
@@ -65,7 +65,7 @@ def with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame
 
 
 def _local_clock(column: str, zones: pl.Series) -> pl.Expr:
-    """Minutes after midnight shown by clocks in each row's zone at the instant of the column."""
+    """The time of day in each row's zone at the column's instant, in minutes after midnight."""
     instant = pl.from_epoch(pl.col(column) * 60, time_unit="s").dt.replace_time_zone("UTC")
     return pl.coalesce(
         pl.lit(None, dtype=pl.Int64),

@@ -1,8 +1,8 @@
-"""The weather at the origin, as far as it had been observed by the decision.
+"""The weather at the origin that had been observed by the decision.
 
-An hour's row is compiled of reports made during that hour (the precipitation is the hour's sum, up
-to minute 51), so it is known only when the hour is over: its time + 60 minutes. The weather at the
-scheduled departure, two hours later, is not known; a forecast is not in the data.
+An hour's row is compiled from reports made during that hour (the precipitation is the hour's sum,
+up to minute 51), so it is known when the hour has ended: its time + 60 minutes. The weather at the
+scheduled departure, two hours later, is not known, and the data has no forecasts.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ PUBLISHED = HOUR
 """Minutes from the start of an hour until its observation is known."""
 
 STALE = 3 * HOUR
-"""Minutes after which an observation says nothing any more."""
+"""Minutes after which an observation is ignored."""
 
 TREND = 3 * HOUR
 RAIN = 6 * HOUR
@@ -27,7 +27,7 @@ WEATHER = (*LATEST, "pressure_3h", "precip_6h")
 
 
 def weather_at(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
-    """WEATHER at each decision: the latest observation, its change, and 6 hours' precipitation.
+    """WEATHER at each decision: the latest observation, the change of pressure, the precipitation.
 
     Args:
         flights: with instants, see `flights.features.instants`.
@@ -52,9 +52,9 @@ def weather_at(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
 def _rows(
     weather: pl.DataFrame, known: pl.Series, rows: np.ndarray, minute: np.ndarray
 ) -> pl.DataFrame:
-    """The observations of these rows; nulls where there is none (-1), or none since STALE."""
-    found = pl.Series(rows).replace(-1, None)
-    observed = weather.select(pl.all().gather(found), known=known.gather(found))
+    """The observations of these rows; null where there is none (-1) or it is stale."""
+    indices = pl.Series(rows).replace(-1, None)
+    observed = weather.select(pl.all().gather(indices), known=known.gather(indices))
     return observed.with_columns(
         pl.when(pl.lit(pl.Series(minute)) - pl.col("known") < STALE).then(pl.all())
     )

@@ -1,9 +1,9 @@
-"""How far the newest rows' distributions lie from the earlier ones', column by column.
+"""Drift: how far the newest partitions differ from the earlier ones, column by column.
 
 The measure is the population stability index (PSI), the symmetric Kullback-Leibler divergence of
-two binned distributions: an effect size, so that its verdict does not depend on the number of rows
-alone, as a p-value's does. By the usual rule of thumb, below 0.1 is stable, above 0.25 a shift.
-Numeric columns are cut at the earlier rows' deciles; a missing value is a bin of its own.
+two binned distributions. It is an effect size: unlike a p-value, it does not grow with the number
+of rows alone. By the usual rule of thumb, below 0.1 is stable and above 0.25 is a shift. Numeric
+columns are cut at the deciles of the earlier rows. Missing values are a bin.
 """
 
 import math
@@ -13,27 +13,28 @@ import polars as pl
 
 BINS = 10
 FLOOR = 1e-4
-"""Smallest share of a bin, so that an empty one does not make the index infinite."""
+"""Smallest share of a bin, so that an empty bin does not make the index infinite."""
 MAX_CATEGORIES = 1000
 
 
 def drift(earlier: pl.DataFrame, recent: pl.DataFrame) -> list[dict[str, Any]]:
-    """PSI and missing shares of every column that has a distribution, largest first.
+    """PSI and missing shares of each column that is compared, largest PSI first.
 
-    Columns of times, and strings with more than a thousand values (identifiers), have none.
+    Compared are numbers, Booleans, and strings with at most MAX_CATEGORIES values. Strings with
+    more values are identifiers. Times always differ.
     """
     rows = []
-    for name, kind in earlier.schema.items():
-        if kind.is_numeric() or kind == pl.Boolean:
-            bins = _numeric(earlier[name].cast(pl.Float64), recent[name].cast(pl.Float64))
-        elif kind == pl.String and earlier[name].n_unique() <= MAX_CATEGORIES:
-            bins = _counts(earlier[name]), _counts(recent[name])
+    for name, dtype in earlier.schema.items():
+        if dtype.is_numeric() or dtype == pl.Boolean:
+            counts = _numeric_counts(earlier[name].cast(pl.Float64), recent[name].cast(pl.Float64))
+        elif dtype == pl.String and earlier[name].n_unique() <= MAX_CATEGORIES:
+            counts = _counts(earlier[name]), _counts(recent[name])
         else:
             continue
         rows.append(
             {
                 "column": name,
-                "psi": psi(*bins),
+                "psi": psi(*counts),
                 "missing_before": earlier[name].null_count() / max(earlier.height, 1),
                 "missing_recent": recent[name].null_count() / max(recent.height, 1),
             }
@@ -42,12 +43,12 @@ def drift(earlier: pl.DataFrame, recent: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def psi(earlier: dict[Any, int], recent: dict[Any, int]) -> float:
-    """Population stability index of two counts by bin: sum of (p - q) ln(p / q), from 0 up."""
-    total_before, total_recent = sum(earlier.values()) or 1, sum(recent.values()) or 1
+    """Population stability index of two counts by bin: the sum of (p - q) ln(p / q), 0 or more."""
+    total_earlier, total_recent = sum(earlier.values()) or 1, sum(recent.values()) or 1
     bins = sorted(earlier.keys() | recent.keys(), key=str)
     shares = [
         (
-            max(earlier.get(bin_, 0) / total_before, FLOOR),
+            max(earlier.get(bin_, 0) / total_earlier, FLOOR),
             max(recent.get(bin_, 0) / total_recent, FLOOR),
         )
         for bin_ in bins
@@ -59,9 +60,9 @@ def _counts(values: pl.Series) -> dict[Any, int]:
     return dict(values.value_counts(sort=False).rows())
 
 
-def _numeric(earlier: pl.Series, recent: pl.Series) -> tuple[dict[Any, int], dict[Any, int]]:
+def _numeric_counts(earlier: pl.Series, recent: pl.Series) -> tuple[dict[Any, int], dict[Any, int]]:
     quantiles = (earlier.quantile(i / BINS, "nearest") for i in range(1, BINS))
-    edges = sorted({q for q in quantiles if q is not None})
+    edges = sorted({quantile for quantile in quantiles if quantile is not None})
     return _counts(_binned(earlier, edges)), _counts(_binned(recent, edges))
 
 

@@ -1,13 +1,15 @@
-"""The encoder: raw example columns to what the network reads, fitted on the training rows only.
+"""The encoder: the maps from raw columns to the arrays that a model reads.
+
+It is fitted on the training rows only.
 
 Numeric columns go through a monotone map from the training quantiles to those of a standard normal
 distribution, linear between the knots (Gorishniy et al., "Revisiting Deep Learning Models for
-Tabular Data", 2021). Values beyond the fitted range take the end's value; missing stays NaN, which
-the network turns into a flag. Categories become codes: 0 unknown (never seen, or seen too seldom),
-1 missing, then the vocabulary.
+Tabular Data", 2021). Values outside the fitted range are clipped to it. Missing values stay NaN.
+Categories become codes: 0 unknown (not in the training rows, or too rare there), 1 missing, then
+the vocabulary in alphabetical order.
 
-The arithmetic is float64 addition, multiplication and division, which every processor rounds
-alike, and the ONNX bundle repeats it step by step.
+The arithmetic is float64 addition, multiplication and division, which every processor rounds in
+the same way. The ONNX bundle repeats it step by step.
 """
 
 from collections.abc import Mapping
@@ -23,10 +25,10 @@ from refit.dataset import Roles
 from refit.tasks import catalog
 
 UNKNOWN, MISSING, FIRST = 0, 1, 2
-"""Codes: a category never seen or too seldom; a missing value; the first of the vocabulary."""
+"""Codes: an unknown or rare category; a missing value; the first of the vocabulary."""
 
 TAIL = 0.001
-"""Quantile levels stay within [TAIL, 1 - TAIL]: mapped values within about [-3.1, 3.1]."""
+"""Quantile levels are clipped to [TAIL, 1 - TAIL], so mapped values to about [-3.1, 3.1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,29 +51,32 @@ class NumericMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """The fitted maps of all features, and the target's classes (multiclass only)."""
+    """The fitted maps of all features, and the classes of the target."""
 
     numeric: Mapping[str, NumericMap]
+    """The map of each numeric column."""
     categorical: Mapping[str, tuple[str, ...]]
+    """The vocabulary of each categorical column; the first category has the code FIRST."""
     classes: tuple[str, ...]
+    """Names of the target's classes; empty where the task has none."""
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Codes of each categorical column, unknown and missing among them."""
-        return tuple(FIRST + len(words) for words in self.categorical.values())
+        """The number of codes of each categorical column, unknown and missing included."""
+        return tuple(FIRST + len(vocabulary) for vocabulary in self.categorical.values())
 
     def encode_numeric(self, frame: pl.DataFrame) -> np.ndarray:
         """(N, F) float32, NaN where the value is missing."""
         out = np.empty((frame.height, len(self.numeric)), np.float32)
-        for column, (name, fitted) in enumerate(self.numeric.items()):
-            out[:, column] = fitted(as_float(frame[name]))
+        for column, (name, to_normal) in enumerate(self.numeric.items()):
+            out[:, column] = to_normal(as_float(frame[name]))
         return out
 
     def encode_categorical(self, frame: pl.DataFrame) -> np.ndarray:
         """(N, C) int32 codes."""
         out = np.empty((frame.height, len(self.categorical)), np.int32)
-        for column, (name, words) in enumerate(self.categorical.items()):
-            codes = {word: FIRST + i for i, word in enumerate(words)} | {"": MISSING}
+        for column, (name, vocabulary) in enumerate(self.categorical.items()):
+            codes = {word: FIRST + i for i, word in enumerate(vocabulary)} | {"": MISSING}
             out[:, column] = (
                 frame[name]
                 .fill_null("")
@@ -81,21 +86,26 @@ class Encoder:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; floats survive exactly."""
+        """Plain values. Floats are written exactly."""
         return {
             "numeric": [
-                {"name": name, "knots": fitted.knots.tolist(), "values": fitted.values.tolist()}
-                for name, fitted in self.numeric.items()
+                {
+                    "name": name,
+                    "knots": to_normal.knots.tolist(),
+                    "values": to_normal.values.tolist(),
+                }
+                for name, to_normal in self.numeric.items()
             ],
             "categorical": [
-                {"name": name, "words": list(words)} for name, words in self.categorical.items()
+                {"name": name, "words": list(vocabulary)}
+                for name, vocabulary in self.categorical.items()
             ],
             "classes": list(self.classes),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Encoder":
-        """The encoder that `to_json` described."""
+        """The encoder that `to_json` gave."""
         return cls(
             numeric={
                 entry["name"]: NumericMap(
@@ -112,14 +122,14 @@ def fit_encoder(train: pl.DataFrame, roles: Roles, *, quantiles: int, min_count:
     """Fit every map on the training rows.
 
     Args:
-        train: the training examples alone.
+        train: the training examples only.
         roles: which columns are numeric and categorical.
-        quantiles: knots of each numeric map, at most.
-        min_count: rows that a category needs to get a code of its own.
+        quantiles: largest number of knots of a numeric map.
+        min_count: training rows that a category needs to get a code.
 
     Raises:
-        DataError: a feature is all null or constant in the training rows, or a binary or
-            multiclass target has a single class there; all such columns are named.
+        DataError: a feature or the target has fewer than two values in the training rows; the
+            error names all such columns.
     """
     _require_variety(train, roles)
     return Encoder(
@@ -130,17 +140,18 @@ def fit_encoder(train: pl.DataFrame, roles: Roles, *, quantiles: int, min_count:
 
 
 def as_float(column: pl.Series) -> np.ndarray:
-    """(N,) float64, null as NaN, infinities too: they carry no size."""
+    """(N,) float64, with NaN for null and for infinity, which no quantile can hold."""
     values = column.cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
     values[~np.isfinite(values)] = np.nan
     return values
 
 
 def _fit_numeric(values: np.ndarray, quantiles: int) -> NumericMap:
+    """Knots at quantiles of the values (N,), each mapped to the normal score of its mean rank."""
     present = np.sort(values[~np.isnan(values)])
     levels = np.linspace(0, 1, min(quantiles, len(present)))
-    at = np.rint(levels * (len(present) - 1)).astype(np.int64)
-    knots = np.unique(present[at])
+    positions = np.rint(levels * (len(present) - 1)).astype(np.int64)
+    knots = np.unique(present[positions])
     below = np.searchsorted(present, knots, side="left")
     above = np.searchsorted(present, knots, side="right")
     middle = np.clip((below + above) / (2 * len(present)), TAIL, 1 - TAIL)
@@ -151,25 +162,26 @@ def _fit_numeric(values: np.ndarray, quantiles: int) -> NumericMap:
 
 
 def _vocabulary(column: pl.Series, min_count: int) -> tuple[str, ...]:
+    """The frequent categories, sorted. An empty string counts as missing."""
     counts = column.drop_nulls().value_counts(sort=False, name="count")
     frequent = counts.filter((pl.col("count") >= min_count) & (pl.col(column.name) != ""))
     return tuple(frequent[column.name].sort())
 
 
 def _require_variety(train: pl.DataFrame, roles: Roles) -> None:
-    """Every feature and the target must take at least two values, missing aside."""
+    """Every feature and the target must have at least two values, not counting missing ones."""
     columns = (*roles.features, roles.target)
     counts = train.select(pl.col(columns).drop_nulls().n_unique()).row(0)
-    flat = [
+    constant = [
         f"{name} ({'all null' if count == 0 else f'always {train[name].drop_nulls()[0]!r}'})"
         for name, count in zip(columns, counts, strict=True)
         if count < 2
     ]
-    if flat:
+    if constant:
         raise DataError(
-            f"{len(flat)} columns take fewer than two values in the training rows",
+            f"{len(constant)} columns have fewer than two values in the training rows",
             where=f"examples, {train.height:,} training rows",
-            got=", ".join(flat),
+            got=", ".join(constant),
             expected="at least two values in every feature and in the target",
-            do="take the column out of the dataset's ROLES, or give training more partitions",
+            do="take the column out of the dataset's ROLES, or train on more partitions",
         )

@@ -1,4 +1,4 @@
-"""Where partitions lie: FOLDER/TABLE/PARTITION.parquet, for raw and validated rows alike."""
+"""Partitions on disk: FOLDER/TABLE/PARTITION.parquet, for raw and validated rows alike."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +11,13 @@ from refit.dataset import PARTITION, REFERENCE, Table
 
 
 def names(folder: Path, table: Table) -> tuple[str, ...]:
-    """The partitions of a table on disk, sorted: the order of the names is the order of time."""
-    found = sorted(path.stem for path in (folder / table.name).glob("*.parquet"))
-    if not found:
+    """The partitions of a table on disk, sorted: the order of the names is the order of time.
+
+    Raises:
+        DataError: the table has no file, or a reference table has other files than its own.
+    """
+    stems = sorted(path.stem for path in (folder / table.name).glob("*.parquet"))
+    if not stems:
         raise DataError(
             f"table `{table.name}` has no partition",
             where=str(folder / table.name),
@@ -23,14 +27,15 @@ def names(folder: Path, table: Table) -> tuple[str, ...]:
             else f"{REFERENCE}.parquet",
             do="run `refit ingest`, or put the files there",
         )
-    if table.time is None and found != [REFERENCE]:
+    if table.time is None and stems != [REFERENCE]:
         raise DataError(
-            f"table `{table.name}` has no time, so it is one file",
+            f"table `{table.name}` has no time column, so it must be one file",
             where=str(folder / table.name),
-            got=", ".join(found),
-            expected=f"{REFERENCE}.parquet alone",
+            got=", ".join(stems),
+            expected=f"{REFERENCE}.parquet only",
+            do="move the other files away, or name the table's time column in TABLES",
         )
-    return tuple(found)
+    return tuple(stems)
 
 
 def read(folder: Path, table: Table) -> dict[str, pl.DataFrame]:
@@ -48,10 +53,10 @@ def write(folder: Path, table: Table, partitions: Mapping[str, pl.DataFrame]) ->
 
 
 def joined(folder: Path, table: Table) -> pl.DataFrame:
-    """All rows of a table, those of a partitioned one with the column `partition`."""
-    parts = read(folder, table)
+    """All rows of a table. Those of a partitioned table have the column `partition`."""
+    partitions = read(folder, table)
     if table.time is None:
-        return parts[REFERENCE]
+        return partitions[REFERENCE]
     return pl.concat(
-        [frame.with_columns(pl.lit(name).alias(PARTITION)) for name, frame in parts.items()]
+        [frame.with_columns(pl.lit(name).alias(PARTITION)) for name, frame in partitions.items()]
     )

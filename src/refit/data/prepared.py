@@ -1,10 +1,10 @@
-"""data/prepared: what preprocessing leaves for training and evaluation.
+"""data/prepared: what stage `preprocess` writes for training and evaluation.
 
 {train,validation,holdout}.parquet           the raw example columns of each part
 {train,validation,holdout}/numeric.npy       (N, F) float32, NaN where missing
 {train,validation,holdout}/categorical.npy   (N, C) int32
 {train,validation,holdout}/target.npy        (N,) float32, or int64 for multiclass
-encoder.json                                 the fitted encoder and the roles of the columns
+encoder.json                                 the fitted encoder and the columns' roles
 """
 
 from dataclasses import asdict, dataclass
@@ -23,11 +23,14 @@ DESCRIPTION = "encoder.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:
-    """One part of the split as the network reads it."""
+    """One part as a model reads it: N rows, F numeric and C categorical features."""
 
     numeric: np.ndarray
+    """(N, F) float32, NaN where missing."""
     categorical: np.ndarray
+    """(N, C) int32 codes."""
     target: np.ndarray
+    """(N,) float32, or int64 for multiclass."""
 
     def __len__(self) -> int:
         return len(self.target)
@@ -56,7 +59,7 @@ def read_examples(folder: Path, part: str) -> pl.DataFrame:
 
 
 def write_description(folder: Path, roles: Roles, encoder: Encoder) -> None:
-    """Write the encoder with the roles that it was fitted for."""
+    """Write the encoder and the roles that it was fitted for."""
     files.write_json(folder / DESCRIPTION, {"roles": asdict(roles), "encoder": encoder.to_json()})
 
 
@@ -64,7 +67,7 @@ def read_description(folder: Path) -> tuple[Roles, Encoder]:
     """The roles and the encoder."""
     value: dict[str, Any] = files.read_json(folder / DESCRIPTION)
     roles: dict[str, Any] = {
-        key: tuple(given) if isinstance(given, list) else given
-        for key, given in value["roles"].items()
+        name: tuple(role) if isinstance(role, list) else role
+        for name, role in value["roles"].items()
     }
     return Roles(**roles), Encoder.from_json(value["encoder"])

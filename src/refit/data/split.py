@@ -1,7 +1,8 @@
 """Examples split by time: the newest partitions are the holdout, those before it validation.
 
-Splitting by partition, not by row, keeps rows of one day together, and shows the model what it
-will meet: rows newer than all it was trained on. Given up: a random split's lower variance.
+Splitting by partition, not by row, keeps the rows of one day together, and evaluates the model as
+it is used: on rows newer than those that it was trained on. The price is a higher variance than a
+random split has.
 """
 
 from collections.abc import Mapping
@@ -27,26 +28,27 @@ class PreprocessParams:
         "partitions before the holdout, for early stopping and thresholds", minimum=1
     )
     train_partitions: int = param(
-        "partitions before the validation that train; 0 takes all", minimum=0
+        "partitions before the validation part that are used for training; 0: all", minimum=0
     )
     quantiles: int = param("knots of each numeric column's map", minimum=2, maximum=1001)
-    min_count: int = param("training rows that a category needs for its own code", minimum=1)
+    min_count: int = param("training rows that a category needs to get a code", minimum=1)
 
 
 def check_examples(examples: pl.DataFrame, roles: Roles) -> pl.DataFrame:
-    """The example columns in order, sorted by time and key, or one error that names all faults.
+    """The example columns in order, sorted by time and key, or one error that names all problems.
 
     Raises:
         DataError: missing columns, wrong types, no rows, null keys, times or targets, duplicate
-            keys, or a binary target beyond 0 and 1.
+            keys, or target values that the task does not allow.
     """
     task = catalog.find(roles.task)
-    faults = _schema_faults(examples, roles, task) or _row_faults(examples, roles, task)
-    if faults:
+    errors = _schema_errors(examples, roles, task) or _row_errors(examples, roles, task)
+    if errors:
+        count = f"{len(errors)} error{'s' * (len(errors) > 1)}"
         raise DataError(
-            "; ".join(faults),
-            where=f"examples, {examples.height:,} rows, {len(faults)} faults",
-            do="mend the dataset's `build`, or its ROLES",
+            "; ".join(errors),
+            where=f"examples, {examples.height:,} rows, {count}",
+            do="correct the dataset's `build`, or its ROLES",
         )
     context = (*roles.key, roles.time, PARTITION, roles.target)
     columns = list(dict.fromkeys((*context, *roles.features, *roles.slices)))
@@ -56,91 +58,93 @@ def check_examples(examples: pl.DataFrame, roles: Roles) -> pl.DataFrame:
 def split(
     examples: pl.DataFrame, roles: Roles, settings: PreprocessParams
 ) -> Mapping[str, pl.DataFrame]:
-    """Examples to `train`, `validation` and `holdout`, no row in two of them.
+    """The examples of `train`, `validation` and `holdout`. No row is in two of them.
 
     Raises:
-        ConfigError: the windows ask for more partitions than there are.
-        DataError: partitions overlap in time, so that a split would look ahead.
+        ConfigError: the parts need more partitions than there are.
+        DataError: partitions overlap in time, so the model would be trained on later rows.
     """
     names = examples[PARTITION].unique().sort().to_list()
     later = settings.validation_partitions + settings.holdout_partitions
-    if len(names) < later + max(settings.train_partitions, 1):
+    needed = later + max(settings.train_partitions, 1)
+    if len(names) < needed:
         raise ConfigError(
-            f"the split needs {later + max(settings.train_partitions, 1)} partitions",
+            f"the split needs {needed} partitions",
             where="params.yaml, section `preprocess`",
             got=f"{len(names)} ({', '.join(names[:12])})",
             expected=f"{settings.holdout_partitions} for the holdout,"
             f" {settings.validation_partitions} for validation and at least"
             f" {max(settings.train_partitions, 1)} to train",
-            do="ingest more partitions (`refit ingest --until`), or make the windows smaller",
+            do="ingest more partitions (`refit ingest --until`), or use fewer for each part",
         )
     _require_order(examples, roles.time)
-    begin, holdout = len(names) - later, len(names) - settings.holdout_partitions
-    start = begin - settings.train_partitions if settings.train_partitions else 0
-    windows = {
-        "train": names[start:begin],
-        "validation": names[begin:holdout],
+    validation, holdout = len(names) - later, len(names) - settings.holdout_partitions
+    train = validation - settings.train_partitions if settings.train_partitions else 0
+    parts = {
+        "train": names[train:validation],
+        "validation": names[validation:holdout],
         "holdout": names[holdout:],
     }
     return {
-        part: examples.filter(pl.col(PARTITION).is_in(window)) for part, window in windows.items()
+        part: examples.filter(pl.col(PARTITION).is_in(partitions))
+        for part, partitions in parts.items()
     }
 
 
 def _require_order(examples: pl.DataFrame, time: str) -> None:
+    """Each partition must begin after the end of the previous one."""
     spans = (
         examples.group_by(PARTITION)
         .agg(pl.col(time).min().alias("first"), pl.col(time).max().alias("last"))
         .sort(PARTITION)
-        .with_columns(pl.col("last").shift(1).alias("before"))
+        .with_columns(pl.col("last").shift(1).alias("previous"))
     )
-    wrong = spans.filter(pl.col("first") < pl.col("before"))
-    if wrong.height:
-        row = wrong.row(0, named=True)
+    overlapping = spans.filter(pl.col("first") < pl.col("previous"))
+    if overlapping.height:
+        row = overlapping.row(0, named=True)
         raise DataError(
-            f"{wrong.height} partitions begin before the one before them has ended",
+            f"{overlapping.height} partitions begin before the end of the previous one",
             where=f"examples, column {time}",
-            got=f"{row[PARTITION]} begins at {row['first']}, the one before ends at"
-            f" {row['before']}",
+            got=f"{row[PARTITION]} begins at {row['first']}, the previous one ends at"
+            f" {row['previous']}",
             expected="partitions whose names sort in the order of time",
-            do="rename the partitions, or move the rows to the partition of their time",
+            do="rename the partitions, or move each row to the partition of its time",
         )
 
 
-def _schema_faults(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str]:
+def _schema_errors(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str]:
     """Missing columns and wrong types."""
-    wanted = dict.fromkeys(
+    needed = dict.fromkeys(
         (*roles.key, roles.time, PARTITION, roles.target, *roles.features, *roles.slices)
     )
-    faults = [f"column {name} is missing" for name in wanted if name not in examples.columns]
-    kinds = {name: kind for name, kind in examples.schema.items() if name in wanted}
-    leak = {roles.target, roles.time} & set(roles.features)
-    faults += [f"column {name} is a feature, which {roles.task} forbids" for name in sorted(leak)]
-    for name, kind in kinds.items():
-        if name in roles.numeric and not (kind.is_numeric() or kind == pl.Boolean):
-            faults.append(f"numeric column {name} is {kind}, expected a number")
-        if name in roles.categorical and kind != pl.String:
-            faults.append(f"categorical column {name} is {kind}, expected String")
-        if name == roles.time and not (kind.is_integer() or kind.is_temporal()):
-            faults.append(f"time column {name} is {kind}, expected Datetime, Date or an integer")
-        if name == roles.target and not task.accepts(kind):
-            faults.append(f"target {name} is {kind}, which a {roles.task} target cannot be")
+    errors = [f"column {name} is missing" for name in needed if name not in examples.columns]
+    for role, name in (("target", roles.target), ("time", roles.time)):
+        if name in roles.features:
+            errors.append(f"column {name} is a feature, but it is the {role}")
+    for name, dtype in examples.schema.items():
+        if name in roles.numeric and not (dtype.is_numeric() or dtype == pl.Boolean):
+            errors.append(f"numeric column {name} is {dtype}, expected a number")
+        if name in roles.categorical and dtype != pl.String:
+            errors.append(f"categorical column {name} is {dtype}, expected String")
+        if name == roles.time and not (dtype.is_integer() or dtype.is_temporal()):
+            errors.append(f"time column {name} is {dtype}, expected Datetime, Date or an integer")
+        if name == roles.target and not task.accepts(dtype):
+            errors.append(f"target {name} is {dtype}, which a {roles.task} target cannot be")
     if examples.is_empty():
-        faults.append("there is no row")
-    return faults
+        errors.append("there is no row")
+    return errors
 
 
-def _row_faults(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str]:
-    """Nulls where none may be, and keys that name two rows."""
-    faults = []
+def _row_errors(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str]:
+    """Nulls where none are allowed, duplicate keys, and target values that the task refuses."""
+    errors = []
     for name in dict.fromkeys((*roles.key, roles.time, PARTITION, roles.target)):
         nulls = examples[name].null_count()
         if nulls:
-            faults.append(f"column {name} is null in {nulls:,} rows")
-    twice = examples.filter(examples.select(roles.key).is_duplicated())
-    if twice.height:
-        shown = " ".join(str(value) for value in twice.select(roles.key).row(0))
-        faults.append(
-            f"{twice.height:,} rows share a key ({', '.join(roles.key)}), for example {shown}"
-        )
-    return faults + task.target_errors(examples[roles.target].drop_nulls())
+            errors.append(f"column {name} is null in {nulls:,} rows")
+    duplicates = examples.filter(examples.select(roles.key).is_duplicated())
+    if duplicates.height:
+        key = ", ".join(roles.key)
+        example = " ".join(str(value) for value in duplicates.select(roles.key).row(0))
+        errors.append(f"{duplicates.height:,} rows share a key ({key}), for example {example}")
+    return errors + task.target_errors(examples[roles.target].drop_nulls())

@@ -1,9 +1,9 @@
-"""Validation of raw partitions against their pandera schemas: every fault, each with its rule.
+"""Validation of raw partitions against their pandera schemas: every error, with the rule it broke.
 
-A rule that a single row can break puts that row into quarantine; a rule of the whole table (a
-missing column, a wrong type, an empty table, duplicate keys, partitions out of order) fails the
-table. pandera checks only the schema of a LazyFrame, so tables are validated as DataFrames; keys
-are compared here, in one pass, because pandera's `unique` is the slowest of its rules.
+A row that breaks a rule goes into quarantine. A rule of the whole table fails the table: a missing
+column, a wrong type, an empty partition, duplicate keys, partitions out of order. pandera checks
+only the types of a LazyFrame, so tables are validated as DataFrames. Keys are compared here, in one
+pass over all partitions, because pandera's `unique` is the slowest of its rules.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from refit.core.params import param
 from refit.dataset import Table
 
 SHAPE = ("column_in_", "dtype(")
-"""Rules of the table's shape. Where one is broken, the others only fail to run and are left out."""
+"""How rules of the table's shape begin. Where one is broken, the other rules cannot be checked."""
 RULES = "rules"
 ROW = "row"
 
@@ -32,18 +32,19 @@ class ValidateParams:
         minimum=0,
         maximum=1,
     )
-    listed_examples: int = param("values listed for each fault in the report", minimum=1)
+    listed_examples: int = param("values listed for each error in the report", minimum=1)
     recent_partitions: int = param(
         "newest partitions whose distributions are compared with all the earlier ones", minimum=1
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One rule broken in one table, with how often, where and by which values."""
+class SchemaError:
+    """One rule that a table breaks: how often, in which partitions and by which values."""
 
     table: str
     column: str
+    """Empty where the rule is of the whole table."""
     rule: str
     level: Literal["row", "table"]
     count: int
@@ -51,49 +52,49 @@ class Fault:
     examples: tuple[str, ...]
 
     def sentence(self) -> str:
-        """The fault as a reader wants it."""
+        """The error in words."""
         where = f"{self.table}.{self.column}" if self.column else self.table
-        shown = ", ".join(self.examples)
         return (
             f"{where} breaks `{self.rule}` {self.count:,} time{'s' * (self.count > 1)}"
-            f" in {_few(self.partitions)} (for example {shown})"
+            f" in {_shortened(self.partitions)} (for example {', '.join(self.examples)})"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class ValidationResult:
     """A table after validation."""
 
     valid: dict[str, pl.DataFrame]
-    """The rows that keep every rule, by partition."""
+    """The rows that break no rule, by partition."""
     quarantine: pl.DataFrame
     """The other rows: partition, row (from 0 in its file), rules, then the raw columns."""
-    faults: tuple[Fault, ...]
+    errors: tuple[SchemaError, ...]
     rows: int
+    """Raw rows of all partitions."""
 
     @property
     def failed(self) -> bool:
         """Whether a rule of the whole table is broken."""
-        return any(fault.level == "table" for fault in self.faults)
+        return any(error.level == "table" for error in self.errors)
 
     @property
-    def share(self) -> float:
+    def quarantined_share(self) -> float:
         """The share of rows in quarantine."""
         return self.quarantine.height / self.rows if self.rows else 0.0
 
     def report(self) -> dict[str, Any]:
-        """What validation.json says of this table."""
+        """The table's part of validation.json."""
         return {
             "rows": self.rows,
             "partitions": sorted(self.valid),
             "quarantined": self.quarantine.height,
-            "faults": [asdict(fault) for fault in self.faults],
+            "errors": [asdict(error) for error in self.errors],
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Finding:
-    """Rows of one partition (or the partition itself: rows None) that break one rule."""
+class _Violation:
+    """One rule that one partition breaks."""
 
     partition: str
     column: str
@@ -101,60 +102,59 @@ class _Finding:
     count: int
     examples: tuple[str, ...]
     rows: tuple[int, ...] | None
+    """The rows that break the rule; None where the rule is of the whole table."""
 
 
 def check_table(
     table: Table, partitions: Mapping[str, pl.DataFrame], *, listed_examples: int
-) -> Checked:
+) -> ValidationResult:
     """Validate all partitions of one table.
 
     Args:
         table: its schema, key and time column.
         partitions: the raw rows by partition name, in the order of the names.
-        listed_examples: how many offending values a fault lists.
+        listed_examples: how many offending values an error lists.
     """
-    findings: list[_Finding] = []
+    violations: list[_Violation] = []
     valid, quarantined = {}, []
     for name, frame in partitions.items():
-        found = list(_check_partition(table, name, frame, listed_examples))
-        findings += found
-        good, bad = _part(frame, name, found)
-        valid[name] = good
+        of_partition = list(_check_partition(table, name, frame, listed_examples))
+        violations += of_partition
+        valid[name], bad = _separate(frame, name, of_partition)
         quarantined.append(bad)
-    if not any(finding.rows is None for finding in findings):
-        findings += _check_keys(table, partitions, listed_examples)
-        findings += _check_order(table, partitions)
+    if not any(violation.rows is None for violation in violations):
+        violations += _check_keys(table, partitions, listed_examples)
+        violations += _check_order(table, partitions)
     quarantine = pl.concat(quarantined, how="diagonal_relaxed") if quarantined else pl.DataFrame()
-    return Checked(
+    return ValidationResult(
         valid=valid,
         quarantine=quarantine,
-        faults=_faults(table.name, findings, listed_examples),
+        errors=_errors(table.name, violations, listed_examples),
         rows=sum(frame.height for frame in partitions.values()),
     )
 
 
 def _check_partition(
     table: Table, name: str, frame: pl.DataFrame, listed: int
-) -> Iterator[_Finding]:
+) -> Iterator[_Violation]:
     if frame.is_empty():
-        yield _Finding(
+        yield _Violation(
             partition=name, column="", rule="not_empty", count=1, examples=("0 rows",), rows=None
         )
     try:
         table.schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
-        found = list(_findings(name, errors.failure_cases, listed))
-        shape = [finding for finding in found if finding.rule.startswith(SHAPE)]
-        yield from shape or found
+        violations = list(_violations(name, errors.failure_cases, listed))
+        of_shape = [violation for violation in violations if violation.rule.startswith(SHAPE)]
+        yield from of_shape or violations
 
 
-def _findings(name: str, cases: pl.DataFrame, listed: int) -> Iterator[_Finding]:
-    """Pandera's failure cases, gathered by column and rule."""
-    rules = ["column", "check"]
-    for (column, rule), group in cases.group_by(rules, maintain_order=True):
+def _violations(name: str, cases: pl.DataFrame, listed: int) -> Iterator[_Violation]:
+    """Pandera's failure cases, grouped by column and rule."""
+    for (column, rule), group in cases.group_by(["column", "check"], maintain_order=True):
         rows = group["index"].drop_nulls()
         values = group["failure_case"].cast(pl.String).fill_null("null")
-        yield _Finding(
+        yield _Violation(
             partition=name,
             column=str(column or ""),
             rule=str(rule),
@@ -164,22 +164,22 @@ def _findings(name: str, cases: pl.DataFrame, listed: int) -> Iterator[_Finding]
         )
 
 
-def _part(
-    frame: pl.DataFrame, name: str, findings: list[_Finding]
+def _separate(
+    frame: pl.DataFrame, name: str, violations: list[_Violation]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that keep every rule, and the others with the rules that they broke."""
-    broken: dict[int, list[str]] = defaultdict(list)
-    for finding in findings:
-        for row in finding.rows or ():
-            broken[row].append(
-                f"{finding.column}: {finding.rule}" if finding.column else finding.rule
+    """The valid rows, and the others with the rules that they break."""
+    rules: dict[int, list[str]] = defaultdict(list)
+    for violation in violations:
+        for row in violation.rows or ():
+            rules[row].append(
+                f"{violation.column}: {violation.rule}" if violation.column else violation.rule
             )
-    rows = sorted(broken)
+    rows = sorted(rules)
     labels = pl.DataFrame(
         {
             "partition": pl.Series([name] * len(rows), dtype=pl.String),
             ROW: pl.Series(rows, dtype=pl.UInt32),
-            RULES: pl.Series(["; ".join(broken[row]) for row in rows], dtype=pl.String),
+            RULES: pl.Series(["; ".join(rules[row]) for row in rows], dtype=pl.String),
         }
     )
     bad = pl.concat([labels, frame[rows]], how="horizontal")
@@ -189,67 +189,68 @@ def _part(
 
 def _check_keys(
     table: Table, partitions: Mapping[str, pl.DataFrame], listed: int
-) -> Iterator[_Finding]:
-    """Two rows with the same key, in one partition or in two."""
+) -> Iterator[_Violation]:
+    """Rows with the same key, in one partition or in several."""
     keys = pl.concat(
         [
             frame.select(table.key).with_columns(pl.lit(name).alias("_partition"))
             for name, frame in partitions.items()
         ]
     )
-    twice = keys.filter(keys.select(table.key).is_duplicated())
-    for (name,), group in twice.group_by("_partition", maintain_order=True):
-        shown = group.select(table.key).unique(maintain_order=True).head(listed)
-        yield _Finding(
+    duplicates = keys.filter(keys.select(table.key).is_duplicated())
+    for (name,), group in duplicates.group_by("_partition", maintain_order=True):
+        examples = group.select(table.key).unique(maintain_order=True).head(listed)
+        yield _Violation(
             partition=str(name),
             column=", ".join(table.key),
             rule="key is unique",
             count=group.height,
-            examples=tuple(" ".join(map(str, row)) for row in shown.rows()),
+            examples=tuple(" ".join(map(str, row)) for row in examples.rows()),
             rows=None,
         )
 
 
-def _check_order(table: Table, partitions: Mapping[str, pl.DataFrame]) -> Iterator[_Finding]:
-    """A partition that begins before the one before it has ended."""
+def _check_order(table: Table, partitions: Mapping[str, pl.DataFrame]) -> Iterator[_Violation]:
+    """Partitions that begin before the end of the previous one."""
     if table.time is None:
         return
-    before: tuple[str, Any] | None = None
+    previous: tuple[str, Any] | None = None
     for name, frame in partitions.items():
         times = frame[table.time].drop_nulls()
         if times.is_empty():
             continue
         first: Any = times.min()
         last: Any = times.max()
-        if before is not None and first < before[1]:
-            yield _Finding(
+        if previous is not None and first < previous[1]:
+            yield _Violation(
                 partition=name,
                 column=table.time,
                 rule="partitions follow each other in time",
-                count=int((times < before[1]).sum()),
-                examples=(f"begins {first}, before the end of {before[0]} at {before[1]}",),
+                count=int((times < previous[1]).sum()),
+                examples=(f"begins {first}, before the end of {previous[0]} at {previous[1]}",),
                 rows=None,
             )
-        before = (name, last)
+        previous = (name, last)
 
 
-def _faults(table: str, findings: list[_Finding], listed: int) -> tuple[Fault, ...]:
-    groups: dict[tuple[str, str, bool], list[_Finding]] = defaultdict(list)
-    for finding in findings:
-        groups[finding.column, finding.rule, finding.rows is None].append(finding)
+def _errors(table: str, violations: list[_Violation], listed: int) -> tuple[SchemaError, ...]:
+    """One error for each rule, over all partitions that break it."""
+    groups: dict[tuple[str, str, bool], list[_Violation]] = defaultdict(list)
+    for violation in violations:
+        groups[violation.column, violation.rule, violation.rows is None].append(violation)
     return tuple(
-        Fault(
+        SchemaError(
             table=table,
             column=column,
             rule=rule,
-            level="table" if whole else "row",
-            count=sum(finding.count for finding in group),
-            partitions=tuple(finding.partition for finding in group),
-            examples=tuple(dict.fromkeys(e for f in group for e in f.examples))[:listed],
+            level="table" if whole_table else "row",
+            count=sum(violation.count for violation in group),
+            partitions=tuple(violation.partition for violation in group),
+            examples=tuple(dict.fromkeys(e for v in group for e in v.examples))[:listed],
         )
-        for (column, rule, whole), group in groups.items()
+        for (column, rule, whole_table), group in groups.items()
     )
 
 
-def _few(names: tuple[str, ...]) -> str:
+def _shortened(names: tuple[str, ...]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{names[0]} … {names[-1]} ({len(names)})"

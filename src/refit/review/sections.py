@@ -74,7 +74,7 @@ def _table(name: str, told: Mapping[str, Any]) -> TableReport:
             partitions=span(found["partitions"]),
             examples=", ".join(found["examples"]),
         )
-        for found in told["faults"]
+        for found in told["errors"]
     )
     drift = tuple(
         Drift(**{**found, "word": _word(found["psi"])}) for found in told.get("drift", ())

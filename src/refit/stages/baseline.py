@@ -1,6 +1,7 @@
-"""Stage `baseline`: data/prepared -> data/baseline, what simpler models predict for the same rows.
+"""Stage `baseline`: data/prepared -> data/baseline, what simple models predict for the same rows.
 
-A stage of its own beside `train`, so that a changed network parameter does not fit them again.
+It is separate from `train`, so that a changed parameter of the model does not fit the baselines
+again.
 """
 
 import shutil
@@ -13,7 +14,7 @@ from refit.tasks.catalog import find as find_task
 
 
 def main() -> None:
-    """Fit each baseline on train (validation stops the boosting) and predict the later parts."""
+    """Fit each baseline on train and predict the later parts. Validation stops the boosting."""
     settings = params.read(BaselineParams, "baseline")
     roles, encoder = prepared.read_description(paths.PREPARED)
     task = find_task(roles.task)

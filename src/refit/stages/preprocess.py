@@ -1,4 +1,4 @@
-"""Stage `preprocess`: data/validated -> data/prepared (examples, split, encoder, arrays)."""
+"""Stage `preprocess`: data/validated -> data/prepared, the examples and arrays of each part."""
 
 import shutil
 
@@ -15,8 +15,10 @@ def main() -> None:
     settings = params.read(PreprocessParams, "preprocess")
     name = params.dataset_name()
     roles = dataset.roles(name)
-    raw = {table.name: partitions.joined(paths.VALIDATED, table) for table in dataset.tables(name)}
-    examples = check_examples(dataset.build(name)(raw), roles)
+    tables = {
+        table.name: partitions.joined(paths.VALIDATED, table) for table in dataset.tables(name)
+    }
+    examples = check_examples(dataset.build(name)(tables), roles)
     parts = split(examples, roles, settings)
     task = catalog.find(roles.task)
     encoder = fit_encoder(
@@ -30,6 +32,6 @@ def main() -> None:
             target=task.encode(rows[roles.target], encoder.classes),
         )
         prepared.write_part(paths.PREPARED, part, rows, arrays)
-        months = rows["partition"].unique().sort()
-        print(f"{part}: {rows.height:,} examples, {months[0]} to {months[-1]}")
+        names = rows[dataset.PARTITION].unique().sort()
+        print(f"{part}: {rows.height:,} examples, {names[0]} to {names[-1]}")
     prepared.write_description(paths.PREPARED, roles, encoder)

@@ -1,4 +1,4 @@
-"""Stage `validate`: data/raw -> data/validated, data/quarantine and the report."""
+"""Stage `validate`: data/raw -> data/validated, data/quarantine and data/validation.json."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ from refit.core import files, params, paths
 from refit.core.errors import DataError
 from refit.data import partitions
 from refit.data.drift import drift
-from refit.data.validation import Checked, ValidateParams, check_table
+from refit.data.validation import ValidateParams, ValidationResult, check_table
 
 
 def main() -> None:
@@ -19,59 +19,60 @@ def main() -> None:
     settings = params.read(ValidateParams, "validate")
     tables = dataset.tables(params.dataset_name())
     shutil.rmtree(paths.VALIDATED, ignore_errors=True)
-    report, checked = {}, {}
+    report, results = {}, {}
     for table in tables:
         raw = partitions.read(paths.RAW, table)
         result = check_table(table, raw, listed_examples=settings.listed_examples)
-        checked[table.name] = result
+        results[table.name] = result
         report[table.name] = result.report() | {"drift": _drift(raw, result, settings)}
         files.write_parquet(result.quarantine, paths.QUARANTINE / f"{table.name}.parquet")
         print(f"{table.name}: {result.rows:,} rows, {result.quarantine.height:,} in quarantine")
     files.write_json(paths.VALIDATION, files.rounded(report))
-    _require(checked, settings.tolerated_share)
+    _require_valid(results, settings.tolerated_share)
     for table in tables:
-        partitions.write(paths.VALIDATED, table, checked[table.name].valid)
+        partitions.write(paths.VALIDATED, table, results[table.name].valid)
 
 
 def _drift(
-    raw: Mapping[str, pl.DataFrame], result: Checked, settings: ValidateParams
+    raw: Mapping[str, pl.DataFrame], result: ValidationResult, settings: ValidateParams
 ) -> list[dict[str, object]]:
-    """The newest partitions against the earlier ones; nothing where either is missing."""
-    cut = len(raw) - settings.recent_partitions
-    if cut < 1 or result.failed:
+    """Drift of the newest partitions; empty without earlier ones, or when the table failed."""
+    earlier = len(raw) - settings.recent_partitions
+    if earlier < 1 or result.failed:
         return []
-    parts = list(raw.values())
-    return drift(pl.concat(parts[:cut]), pl.concat(parts[cut:]))
+    frames = list(raw.values())
+    return drift(pl.concat(frames[:earlier]), pl.concat(frames[earlier:]))
 
 
-def _require(checked: Mapping[str, Checked], tolerated: float) -> None:
-    """Fail with every fault named when a table is broken or too many rows are bad."""
+def _require_valid(results: Mapping[str, ValidationResult], tolerated_share: float) -> None:
+    """Raise one DataError about all tables that failed or have too many rows in quarantine."""
     broken = {
         name: result
-        for name, result in checked.items()
-        if result.failed or result.share > tolerated
+        for name, result in results.items()
+        if result.failed or result.quarantined_share > tolerated_share
     }
-    for result in broken.values():
-        for fault in result.faults:
-            print(fault.sentence(), file=sys.stderr)
     if not broken:
         return
+    for result in broken.values():
+        for error in result.errors:
+            print(error.sentence(), file=sys.stderr)
     worst = [
-        fault.sentence()
+        min(result.errors, key=lambda error: (error.level != "table", -error.count))
         for result in broken.values()
-        for fault in sorted(result.faults, key=lambda f: (f.level != "table", -f.count))[:1]
     ]
-    shares = ", ".join(
-        f"{name} {result.quarantine.height:,} of {result.rows:,} rows ({result.share:.2%})"
-        + (" and a fault of the whole table" if result.failed else "")
-        for name, result in broken.items()
-    )
     raise DataError(
-        f"the raw data breaks its schema: {'; '.join(worst)}",
+        f"the raw data breaks its schema: {'; '.join(error.sentence() for error in worst)}",
         where=str(paths.RAW),
-        got=shares,
-        expected=f"no fault of a whole table, and at most {tolerated:.2%} of rows in quarantine"
-        " (`validate.tolerated_share`)",
-        do=f"read {paths.VALIDATION} (all faults) and {paths.QUARANTINE}/ (the rows), then mend"
+        got=", ".join(_summary(name, result) for name, result in broken.items()),
+        expected=f"no error of a whole table, and at most {tolerated_share:.2%} of rows in"
+        " quarantine (`validate.tolerated_share`)",
+        do=f"read {paths.VALIDATION} (all errors) and {paths.QUARANTINE}/ (the rows), then correct"
         " the partition or the schema",
     )
+
+
+def _summary(name: str, result: ValidationResult) -> str:
+    """How much of a table is broken, for example `sales 3 of 100 rows (3.00%)`."""
+    quarantined = f"{result.quarantine.height:,} of {result.rows:,} rows"
+    failed = " and an error of the whole table" if result.failed else ""
+    return f"{name} {quarantined} ({result.quarantined_share:.2%}){failed}"

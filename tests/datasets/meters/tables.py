@@ -1,4 +1,4 @@
-"""Hourly meters: a datetime."""
+"""Hourly readings of meters; the time is a Datetime."""
 
 import pandera.polars as pa
 import polars as pl

@@ -1,1 +1,1 @@
-"""A tiny dataset of the tests."""
+"""A small dataset for the tests."""

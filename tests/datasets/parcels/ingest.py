@@ -1,4 +1,4 @@
-"""A source that makes four weeks of parcels from a seed."""
+"""A source of five weeks of parcels, generated from a seed."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -16,7 +16,7 @@ def partitions() -> tuple[str, ...]:
 
 
 def read(partition: str) -> Mapping[str, pl.DataFrame]:
-    """One week of parcels; the route follows from weight and size with some noise."""
+    """One week of parcels. The route depends on weight and size, with some noise."""
     week = int(partition.removeprefix("week-"))
     rng = np.random.default_rng(week)
     weight, size = rng.exponential(3, ROWS) + 0.1, rng.normal(0, 1, ROWS)

@@ -1,4 +1,4 @@
-"""Parcels by day, and the depots they pass: two tables, one without a time."""
+"""Parcels by day, and a reference table of depots."""
 
 import pandera.polars as pa
 import polars as pl

@@ -1,4 +1,4 @@
-"""Pumps in words."""
+"""Texts for the model cards."""
 
 from refit.dataset_card import About
 

@@ -1,4 +1,4 @@
-"""Readings of pumps, in cycles: an integer time."""
+"""Readings of pumps; the time is an integer, the cycle."""
 
 import pandera.polars as pa
 import polars as pl
