@@ -4,6 +4,7 @@ The empty repository is made once and copied, because `dvc init` costs a second.
 (hashes it has seen) lives in the test's folder too, so that nothing is left in /var/tmp.
 """
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -161,9 +162,10 @@ def make_repository(empty: Path, tmp_path: Path) -> Iterator[Callable[[str], Rep
     yield make
     for process in [process for repository in made for process in repository.started]:
         if process.poll() is None:
-            children = psutil.Process(process.pid).children(recursive=True)
-            for each in [process, *children]:
-                each.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                children = psutil.Process(process.pid).children(recursive=True)
+                for each in [*children, process]:
+                    each.kill()
         process.communicate()
 
 

@@ -111,6 +111,17 @@ def test_a_lost_or_edited_output_is_restored(line: Any, door: str) -> None:
     assert line.lock() == kept
 
 
+def test_a_frozen_stage_keeps_its_output(line: Any) -> None:
+    """DVC takes the output of a frozen stage as it is: nothing ran and nothing was restored."""
+    line.run()
+    line.ran()
+    line.dvc("freeze", "second")
+    line.write("second.out", "edited by hand\n")
+    assert line.run() == {"first": "Cached", "second": "Cached"}
+    assert line.read("second.out") == "edited by hand\n"
+    assert line.ran() == []
+
+
 def test_a_lost_cache_is_filled_again(line: Any) -> None:
     """What DVC no longer holds is computed, and the lock stays as it was."""
     line.run()

@@ -169,7 +169,7 @@ def test_a_cut_lock_is_mended(
     (repository.root / "started").unlink()
     assert repository.dvc("repro", check=False).returncode, "DVC alone cannot read it"
     assert repository.run() == {"slow": "Restored"}
-    assert "dvc.lock had been cut short" in capfd.readouterr().err
+    assert "a kill had cut dvc.lock short" in capfd.readouterr().err
     assert repository.lock() == whole
     assert (repository.root / CUT).read_bytes() == cut
     assert not (repository.root / "started").exists()

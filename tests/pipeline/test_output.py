@@ -1,13 +1,14 @@
 """What a stage prints, and what becomes of one that fails."""
 
 import json
+import os
 import time
 from typing import Any
 
 import pytest
 
 from refit.core.errors import PipelineError
-from refit.pipeline import dvc as pipeline_module
+from refit.pipeline import stage_process
 from refit.pipeline.dvc import open_pipeline
 from refit.pipeline.stage_output import TAIL, Outcome
 
@@ -103,22 +104,83 @@ def test_a_stage_of_several_commands_is_one_stage(repository: Any) -> None:
 
 
 LAST = "\n".join(map(str, range(6, TAIL + 6))) + "\n(its command ended with status 1)."
-PARAGRAPH = "data/raw: 3 rows are wrong. Got 7. Expected 5. To mend it: look."
+PARAGRAPH = "data/raw: 3 rows are wrong. Got 7. Expected 5. To fix it: look."
+REFIT = ".venv/bin/python -m refit"
+KILLED = ".venv/bin/python -c 'import os; os.kill(os.getpid(), 9)'"
+UNNAMED = "one stage must be named. Got nothing. Expected one of "
+REPORTING = """\
+import sys
+from refit.core import run_record
+from refit.core.run_record import RunRecord
+print("noise")
+run_record.send(RunRecord(stage="x", pid=1, started=0.0, ended=1.0, status=1, error=sys.argv[1]))
+sys.exit(1)
+"""
 
 
 @pytest.mark.parametrize(
     ("command", "error"),
     [
-        (f"echo noise; echo 'refit: {PARAGRAPH}' >&2; exit 1", PARAGRAPH),
-        (f"echo 'refit: {PARAGRAPH}' >&2; echo more; exit 1", f"{PARAGRAPH}\nmore."),
+        (f"echo noise; .venv/bin/python report.py '{PARAGRAPH}'", PARAGRAPH),
+        (f".venv/bin/python report.py '{PARAGRAPH}' || exit 3", PARAGRAPH),
         ("echo one; echo two >&2; exit 3", "one\ntwo\n(its command ended with status 3)."),
+        (".venv/bin/python report.py ''", "noise\n(its command ended with status 1)."),
         (f"seq {TAIL + 5}; exit 1", LAST),
     ],
-    ids=["own paragraph", "own paragraph, then more", "last lines", "only the last lines"],
+    ids=[
+        "its report",
+        "the report of a program that it ran",
+        "last lines",
+        "an empty report",
+        "only the last lines",
+    ],
 )
 def test_a_failed_stage_says_why(repository: Any, command: str, error: str) -> None:
-    """The error is the stage's own paragraph when it printed one, else its last lines."""
+    """The error is the one that the stage's process reported, otherwise its last lines."""
+    repository.write("report.py", REPORTING)
     assert error_of(repository, command) == f"stage tested failed: {error}"
+
+
+@pytest.mark.parametrize("command", [REFIT, f"exec {REFIT}", f"sh -c 'exec {REFIT}'"])
+def test_a_stage_of_refit_reports_its_error(repository: Any, command: str) -> None:
+    """`python -m refit` reports its paragraph and prints it, too."""
+    lines: list[str] = []
+    repository.define(stages(command))
+    with open_pipeline(repository.root) as pipeline:
+        pipeline.run("before", on_output=print)
+        with pytest.raises(PipelineError) as caught:
+            pipeline.run("tested", on_output=lines.append)
+    assert str(caught.value).startswith(f"stage tested failed: {UNNAMED}")
+    assert "\n" not in str(caught.value)
+    assert lines[-1].startswith(f"refit: {UNNAMED}")
+
+
+def test_output_of_c_code_arrives(repository: Any) -> None:
+    """What a library writes to the file descriptors themselves is handed on, in order."""
+    program = "import os; os.write(1, b'out\\n'); os.write(2, b'err\\n'); print('last')"
+    assert lines_of(repository, f'echo > out; .venv/bin/python -c "{program}"') == [
+        "out",
+        "err",
+        "last",
+    ]
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", None])
+def test_the_user_s_shell_runs_the_commands(
+    repository: Any, monkeypatch: pytest.MonkeyPatch, shell: str | None
+) -> None:
+    """A command finds the user's shell and $SHELL as `dvc repro` shows them to it."""
+    if shell is None:
+        monkeypatch.delenv("SHELL", raising=False)
+    else:
+        monkeypatch.setenv("SHELL", shell)
+    command = 'echo "$0 $SHELL" > out; env | grep -c ^SHELL= >> out || true'
+    lines_of(repository, command)
+    ours = repository.read("out")
+    repository.dvc("repro", "--force")
+    assert repository.read("out") == ours
+    assert os.environ.get("SHELL") == shell
+    assert not list((repository.root / ".dvc/tmp").glob("refit-stage-*"))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +188,7 @@ def test_a_failed_stage_says_why(repository: Any, command: str, error: str) -> N
     [
         ("exit 3", ["ended with status 3"]),
         ("kill -9 $$", ["ended by SIGKILL", "memory ran out"]),
+        (f"exec {KILLED}", ["ended by SIGKILL", "memory ran out"]),
         ("sh -c 'kill -9 $$'; exit $?", ["ended by SIGKILL"]),
         ("true", ["out", "does not exist"]),
         ("echo fine; true", ["out", "does not exist"]),
@@ -134,6 +197,7 @@ def test_a_failed_stage_says_why(repository: Any, command: str, error: str) -> N
     ids=[
         "silent",
         "killed",
+        "a Python stage killed",
         "its program killed",
         "no output",
         "no output, but lines",
@@ -208,7 +272,7 @@ def test_a_process_left_behind_does_not_hold_up_the_run(
     repository: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stage ends with its own process; what others print afterwards is not its output."""
-    monkeypatch.setattr(pipeline_module, "GRACE", 0.3)
+    monkeypatch.setattr(stage_process, "GRACE", 0.3)
     started = time.monotonic()
     assert lines_of(repository, "(sleep 6; echo late) & echo early; echo > out") == ["early"]
     assert time.monotonic() - started < 5

@@ -1,7 +1,6 @@
 """Stage `train`: data/prepared -> data/model, tracked live in MLflow."""
 
 import shutil
-import sys
 from dataclasses import asdict
 
 from refit.core import determinism, files, params, paths
@@ -9,20 +8,15 @@ from refit.data import prepared
 from refit.models import weights
 from refit.tracking.client import Tracker
 from refit.training import checkpoint, fingerprint, linear_layer, stop_signals
-from refit.training.loop import Stopped, TrainParams, configure, fit
+from refit.training.loop import TrainParams, configure, fit
 
 
 def main() -> None:
-    """Train; told to stop by SIGTERM or Ctrl-C, leave a checkpoint and say where it stands."""
-    try:
-        _train()
-    except Stopped as stopped:
-        print(f"refit: {stopped}", file=sys.stderr)
-        sys.exit(stopped.status)
+    """Train on the mapped arrays, from the newest checkpoint of this very computation if any.
 
-
-def _train() -> None:
-    """Train on the mapped arrays, from the newest checkpoint of this very computation if any."""
+    Raises:
+        Stopped: by SIGTERM or Ctrl-C; a checkpoint of the last step is written.
+    """
     settings = params.read(TrainParams, "train")
     key = fingerprint.stage("train")
     level = params.choice("determinism", determinism.LEVELS)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from refit.core.errors import DataError, TrainingError
 from refit.core.params import param
+from refit.core.run_record import StageStopped
 from refit.data.prepared import Arrays
 from refit.dataset import Task
 from refit.models import network
@@ -40,15 +41,14 @@ CHECKPOINT_SECONDS = 30.0
 """A kill within an epoch costs no more work than this."""
 
 
-class Stopped(BaseException):
-    """Training was told to stop and left a checkpoint: no fault, as KeyboardInterrupt is none."""
+class Stopped(StageStopped):
+    """Training was told to stop and left a checkpoint."""
 
     def __init__(self, by: Signals, step: int) -> None:
         super().__init__(
-            f"training was stopped by {by.name}; the next run goes on from step {step:,}"
+            f"training was stopped by {by.name}; the next run goes on from step {step:,}",
+            status=128 + by,
         )
-        self.status = 128 + by
-        """What a shell reports of a program that this signal ended."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from refit.core import paths
 from refit.core.errors import RegistryError
-from refit.pipeline.dvc import SeveralResults, open_pipeline
+from refit.pipeline.dvc import open_pipeline
+from refit.pipeline.run_cache import SeveralResults
 from refit.registry.client import Registry, Version
 from refit.workspace import servers
 
