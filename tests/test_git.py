@@ -178,5 +178,5 @@ def test_exporting_ignores_what_an_archive_would(root: Path, tmp_path: Path) -> 
 
 def test_no_repository_is_said(tmp_path: Path) -> None:
     """Outside any repository the error says what Git said and why it matters."""
-    with pytest.raises(SetupError, match=r"not a git repository.*cannot be made again"):
+    with pytest.raises(SetupError, match=r"not a git repository.*cannot be reproduced"):
         git.snapshot(tmp_path)

@@ -52,7 +52,7 @@ def test_a_right_file_is_not_written(project: Path) -> None:
     path = project / "dvc.yaml"
     path.chmod(0o444)
     before = path.stat()
-    assert stage_deps.mend(project) == []
+    assert stage_deps.fix(project) == []
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert path.read_text() == (ROOT / "dvc.yaml").read_text()
 
@@ -90,9 +90,9 @@ def test_a_wrong_dependency_is_named_and_mended(
     """Each fault is one sentence, and mending gives back the committed file to the byte."""
     change(project, old, new)
     assert stage_deps.check(project) == said
-    assert stage_deps.mend(project) == said
+    assert stage_deps.fix(project) == said
     assert (project / "dvc.yaml").read_text() == (ROOT / "dvc.yaml").read_text()
-    assert stage_deps.check(project) == stage_deps.mend(project) == []
+    assert stage_deps.check(project) == stage_deps.fix(project) == []
 
 
 def test_a_stage_depends_on_its_own_code_alone() -> None:
@@ -134,7 +134,7 @@ def test_mending_keeps_comments_and_data(project: Path) -> None:
     change(project, "    params:\n", "    params:  # read once\n")
     right = (project / "dvc.yaml").read_text()
     change(project, DRIFT, BUNDLE)
-    stage_deps.mend(project)
+    stage_deps.fix(project)
     assert (project / "dvc.yaml").read_text() == right
 
 
@@ -156,7 +156,7 @@ def test_mending_keeps_comments_in_the_list(project: Path, old: str, new: str) -
     change(project, old, new)
     right = (project / "dvc.yaml").read_text()
     change(project, DRIFT, "")
-    stage_deps.mend(project)
+    stage_deps.fix(project)
     assert (project / "dvc.yaml").read_text() == right
 
 
@@ -166,7 +166,7 @@ def test_other_commands_are_left_alone(project: Path) -> None:
         project, "stages:\n", "stages:\n  own:\n    cmd: make\n    deps: [src/refit/cli/app.py]\n"
     )
     before = (project / "dvc.yaml").read_text()
-    assert stage_deps.check(project) == stage_deps.mend(project) == []
+    assert stage_deps.check(project) == stage_deps.fix(project) == []
     assert (project / "dvc.yaml").read_text() == before
 
 
@@ -174,7 +174,7 @@ def test_a_stage_without_a_module_is_named(project: Path) -> None:
     """A stage of Refit's that has no module says where one is expected; nothing is written."""
     change(project, "  validate:\n", "  inspect:\n")
     before = (project / "dvc.yaml").read_text()
-    for ask in (stage_deps.check, stage_deps.mend):
+    for ask in (stage_deps.check, stage_deps.fix):
         with pytest.raises(ConfigError, match=r"stage inspect has no .*src/refit/stages/inspect"):
             ask(project)
     assert (project / "dvc.yaml").read_text() == before
@@ -194,5 +194,5 @@ def test_a_stage_without_dependencies_is_mended(project: Path) -> None:
     begin = text.index("    deps:\n")
     end = text.index("    params:\n", begin)
     (project / "dvc.yaml").write_text(text[:begin] + text[end:])
-    stage_deps.mend(project)
+    stage_deps.fix(project)
     assert stage_deps.check(project) == []
