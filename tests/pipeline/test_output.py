@@ -1,4 +1,4 @@
-"""What a stage prints, and what becomes of one that fails."""
+"""What a stage prints, and what happens when it fails."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def error_of(repository: Any, command: str) -> str:
 
 
 def test_lines_arrive_while_the_stage_runs(repository: Any, capfd: Any) -> None:
-    """Each line of either stream is handed over in order, at once, and to nobody else."""
+    """Each line of both streams is handed on in order and immediately, and printed nowhere else."""
     seen: list[str] = []
 
     def on_output(line: str) -> None:
@@ -67,22 +67,22 @@ def test_lines_arrive_while_the_stage_runs(repository: Any, capfd: Any) -> None:
         pipeline.run("tested", on_output=on_output)
         assert seen == ["out 1", "err 1", "out 2", "err 2", "last"]
         pipeline.run("tested", on_output=on_output)
-    assert len(seen) == 5, "what is cached prints nothing"
+    assert len(seen) == 5, "a cached stage prints nothing"
     assert tuple(capfd.readouterr()) == ("", "")
 
 
 def test_lines_of_a_python_stage_arrive_while_it_runs(
     repository: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Python stage that prints without flushing is heard at once, its streams in order."""
+    """Lines that a Python stage prints without flushing arrive immediately and in order."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     program = "import sys; print('out 1'); print('err', file=sys.stderr); print('out 2')"
     command = f'echo > out; .venv/bin/python -c "{program}"'
     assert lines_of(repository, command) == ["out 1", "err", "out 2"]
 
 
-def test_much_and_strange_output_comes_through(repository: Any) -> None:
-    """More than a pipe holds, progress bars and bytes that are no UTF-8 do not hold a stage up."""
+def test_much_and_strange_output_arrives(repository: Any) -> None:
+    """More output than a pipe holds, progress bars and invalid UTF-8 do not block a stage."""
     lines = lines_of(
         repository, r"seq 20000; printf 'a\rb\n'; printf '\377\n' >&2; printf 'ä\n\n'; echo > out"
     )
@@ -91,7 +91,7 @@ def test_much_and_strange_output_comes_through(repository: Any) -> None:
 
 
 def test_a_stage_of_several_commands_is_one_stage(repository: Any) -> None:
-    """The lines of all its commands arrive; the first that fails ends it."""
+    """The lines of all its commands arrive; the first command that fails ends it."""
     repository.define(stages("echo 1; echo > out\necho 2"))
     lines: list[str] = []
     with open_pipeline(repository.root) as pipeline:
@@ -204,16 +204,16 @@ def test_the_user_s_shell_runs_the_commands(
         "no program",
     ],
 )
-def test_a_stage_that_fails_without_words(repository: Any, command: str, words: list[str]) -> None:
-    """A stage that said nothing of use is explained: how it ended, or what it left out."""
+def test_a_stage_that_fails_silently(repository: Any, command: str, words: list[str]) -> None:
+    """For a stage that printed no reason, the error says how it ended or what is missing."""
     error = error_of(repository, command)
     assert error.startswith("stage tested failed: ")
     assert [word for word in words if word not in error] == []
 
 
 @pytest.mark.parametrize("door", ["refit", "dvc"])
-def test_a_failure_commits_nothing_and_can_be_mended(repository: Any, door: str) -> None:
-    """The failed stage's lock entry stays as it was; once mended, either door finishes the rest."""
+def test_a_failure_records_nothing_and_can_be_fixed(repository: Any, door: str) -> None:
+    """The failed stage's lock entry stays as it was; after the fix either door finishes the rest."""
     good = "echo tested >> ran; cat before.out > out"
     repository.define(stages(good))
     repository.run()
@@ -237,15 +237,15 @@ def test_a_failure_commits_nothing_and_can_be_mended(repository: Any, door: str)
 
 
 def test_a_first_failure_leaves_the_finished_stages(repository: Any) -> None:
-    """Only the stages that ended well stand in dvc.lock."""
+    """Only the stages that succeeded are in dvc.lock."""
     error_of(repository, "exit 1")
     assert b"before:" in repository.lock()
     assert b"tested:" not in repository.lock()
     assert repository.ran() == ["before"]
 
 
-def test_a_stage_that_is_not_there_is_said(repository: Any) -> None:
-    """Asking for an unknown stage names it."""
+def test_an_unknown_stage_is_named(repository: Any) -> None:
+    """The error names a stage that does not exist."""
     repository.define(stages("echo > out"))
     with (
         open_pipeline(repository.root) as pipeline,
@@ -254,8 +254,8 @@ def test_a_stage_that_is_not_there_is_said(repository: Any) -> None:
         pipeline.run("absent", on_output=print)
 
 
-def test_a_fault_of_the_listener_does_not_harm_the_stage(repository: Any) -> None:
-    """The stage goes on to its end and is kept; then the listener's own error is raised."""
+def test_an_error_of_the_listener_does_not_harm_the_stage(repository: Any) -> None:
+    """The stage runs to its end and is recorded; then the listener's error is raised."""
     repository.define(stages("echo one; sleep 0.2; echo two; echo > out"))
 
     def listen(line: str) -> None:
@@ -268,10 +268,10 @@ def test_a_fault_of_the_listener_does_not_harm_the_stage(repository: Any) -> Non
     assert repository.run() == {"before": "Cached", "tested": "Cached"}
 
 
-def test_a_process_left_behind_does_not_hold_up_the_run(
+def test_a_background_process_does_not_delay_the_run(
     repository: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stage ends with its own process; what others print afterwards is not its output."""
+    """A stage ends with its own process; what a background process prints later is dropped."""
     monkeypatch.setattr(stage_process, "GRACE", 0.3)
     started = time.monotonic()
     assert lines_of(repository, "(sleep 6; echo late) & echo early; echo > out") == ["early"]
