@@ -1,6 +1,7 @@
 """DVC's locks held by another process, and its files complete at every moment."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from refit.core.errors import PipelineError
 from refit.core.paths import RWLOCK
 from refit.pipeline.dvc import open_pipeline
+from refit.workspace.lock import only_one
 
 STAGES = """\
 stages:
@@ -25,6 +27,14 @@ import sys, time, zc.lockfile
 lock = zc.lockfile.LockFile(sys.argv[1])
 print("held", flush=True)
 time.sleep(60)
+"""
+HOLD_OURS = """\
+import sys, time
+from pathlib import Path
+from refit.workspace.lock import only_one
+with only_one(Path(sys.argv[1]), wait=0):
+    print("held", flush=True)
+    time.sleep(60)
 """
 WATCH = """\
 least = None
@@ -97,3 +107,22 @@ def test_dvc_lock_is_complete_at_every_moment(repository: Any) -> None:
         repository.write("stop", "now")
         assert watcher.communicate(timeout=30)[0] == f"{whole}\n"
     assert not list((repository.root / ".dvc/tmp").glob("*.part"))
+
+
+def test_a_lock_names_its_holder_and_is_free_after_a_kill(repository: Any) -> None:
+    """Refit's lock names the process that holds it; the kernel frees it when that is killed."""
+    path = repository.root / "folder/lock"
+    with program(repository, HOLD_OURS, str(path)) as holder:
+        started = time.monotonic()
+        with (
+            pytest.raises(PipelineError, match=rf"it is busy\. Got process {holder.pid}\."),
+            only_one(path, 0.4, poll=0.1, busy="it is busy"),
+        ):
+            pass
+        assert 0.4 <= time.monotonic() - started < 5
+        holder.kill()
+        holder.wait()
+        with only_one(path, 0):
+            assert path.read_text() == str(os.getpid())
+    with only_one(path, 0):
+        pass
