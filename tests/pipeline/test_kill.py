@@ -4,6 +4,7 @@ import ctypes
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -192,6 +193,35 @@ def test_ctrl_c_ends_run_and_stage(
         psutil.Process(number).send_signal(signal.SIGINT)
     assert "KeyboardInterrupt" in process.communicate(timeout=10)[1]
     wait_until(lambda: not alive(stage), "the stage outlived its run")
+    assert not (repository.root / "late").exists()
+    define(repository, pause=0)
+    assert repository.run() == {"first": "Cached", "second": "Completed"}
+
+
+def test_a_signal_that_ends_the_wait_also_ends_the_stage(
+    repository: Any, wait_until: Callable[[Callable[[], bool], str], None]
+) -> None:
+    """A signal handler that raises, like Prefect's when a run is cancelled, ends the stage by SIGTERM."""
+
+    class CancelledError(BaseException):
+        pass
+
+    def cancel(*_: object) -> None:
+        raise CancelledError
+
+    def signal_at_half() -> None:
+        repository.await_file("half")
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    define(repository, pause=PAUSE)
+    before = signal.signal(signal.SIGUSR1, cancel)
+    try:
+        threading.Thread(target=signal_at_half).start()
+        with pytest.raises(CancelledError):
+            repository.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    wait_until(lambda: not alive(int(repository.read("pid"))), "the stage outlived the wait")
     assert not (repository.root / "late").exists()
     define(repository, pause=0)
     assert repository.run() == {"first": "Cached", "second": "Completed"}
