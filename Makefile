@@ -1,4 +1,4 @@
-# One vocabulary for hands, hooks and CI. `make help` lists it.
+# The commands for people, hooks and CI. `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
 UNTIL ?= 2013-10
@@ -39,7 +39,7 @@ check: setup  ## Lint, format, types, layers, and dvc.yaml against the imports
 crash-test: setup  ## Kill real processes two hundred times and compare the ends (quarter of an hour)
 	@REFIT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash
 
-format: setup  ## Format the code and mend what can be mended by itself
+format: setup  ## Format the code and fix what can be fixed automatically
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from refit.core.processor import cpuinfo
+
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 9
 UNTIL = "2013-10"
@@ -37,14 +39,7 @@ def main() -> None:
 
 def machine() -> str:
     """Processor, cores, memory and Python."""
-    cpu = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
+    cpu = cpuinfo().get("model name", platform.processor())
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{cpu}, {os.cpu_count()} cores, {gib:.0f} GiB, Python {platform.python_version()}"
 

@@ -1,1 +1,1 @@
-"""Prefect flows: wiring only. What they run stands in src/refit."""
+"""Prefect flows: wiring only. What they run is in src/refit."""

@@ -1,9 +1,9 @@
-"""A person's answer inside Prefect: the run is suspended with a form, and goes on when answered.
+"""A person's answer in Prefect: the run is suspended with a form and continues with the answer.
 
-Suspended, it has no process; the answer starts one, also after server and worker were restarted. It
-begins at the top, so what it must not do again is left out. The ledger decides whose answer stands:
-a run whose version was answered elsewhere, or overtaken by a newer one, ends with a state that says
-so.
+A suspended run has no process. The answer starts one, even after a restart of server and worker.
+The new process begins at the top of the flow, which skips to the answer. The ledger decides which
+answer counts: the run ends as Overtaken when its version was answered elsewhere or replaced by a
+newer one.
 """
 
 from typing import Literal
@@ -27,9 +27,9 @@ from refit.promotion import approval
 from refit.workspace.project import find_root
 
 KEY = "version-"
-"""Names a suspension by the version that waits."""
+"""Begins the key of a suspension; the number of the version that waits follows."""
 OVERTAKEN = "Overtaken"
-UNKNOWN = "somebody in Prefect"
+UNKNOWN = "unknown, in Prefect"
 FORM = """\
 **Shall version {number} become champion?**
 
@@ -40,7 +40,7 @@ FORM = """\
 
 
 class Answer(RunInput):
-    """The form that Prefect shows; nobody is asked to prove who he is."""
+    """The form that Prefect shows. The name in it is not verified."""
 
     answer: Literal["approve", "reject"]
     why: str = Field(default="", description="The reason, kept in the ledger for good.")
@@ -48,13 +48,13 @@ class Answer(RunInput):
 
 
 def deployed() -> bool:
-    """Whether a deployment made this run: another one cannot be suspended."""
+    """Whether a deployment started this run; other runs cannot be suspended."""
     context = FlowRunContext.get()
     return bool(context and context.flow_run and context.flow_run.deployment_id)
 
 
 def asked() -> int | None:
-    """The version that this run has asked about before it was suspended; None when it has not."""
+    """The version that this run asked about before it was suspended; None if it did not."""
     context = FlowRunContext.get()
     keys = context.flow_run.empirical_policy.pause_keys if context and context.flow_run else None
     numbers = [int(key.removeprefix(KEY)) for key in keys or () if key.startswith(KEY)]
@@ -62,48 +62,49 @@ def asked() -> int | None:
 
 
 def ask(number: int, sentence: str) -> State:
-    """Suspend this run until somebody has answered, then do what was answered.
+    """Suspend this run until a person answers, then carry the answer out.
 
-    Called again in the process that goes on, it returns the answer's outcome.
+    The first call ends the process. The process that continues calls it again and gets the state
+    that the answer leads to.
     """
     form = Answer.with_initial_data(description=FORM.format(number=number, sentence=sentence))
-    given = suspend_flow_run(wait_for_input=form, key=f"{KEY}{number}")
+    answer = suspend_flow_run(wait_for_input=form, key=f"{KEY}{number}")
     root = find_root()
-    told = approval.answered(root, number)
-    if told:
-        return Completed(name=OVERTAKEN, message=told)
-    who = given.who.strip() or UNKNOWN
+    earlier = approval.answered(root, number)
+    if earlier:
+        return Completed(name=OVERTAKEN, message=earlier)
+    who = answer.who.strip() or UNKNOWN
     try:
-        if given.answer == "approve":
-            move = approval.approve(root, number, why=given.why, who=who)
+        if answer.answer == "approve":
+            move = approval.approve(root, number, why=answer.why, who=who)
         else:
-            move = approval.decline(root, number, why=given.why, who=who)
+            move = approval.decline(root, number, why=answer.why, who=who)
     except RefitError as error:
         return Failed(message=str(error))
     return Completed(message=move.sentence)
 
 
-def tell() -> int:
-    """End the suspended runs whose version no longer waits, and say why; returns how many.
+def end_overtaken() -> int:
+    """End the suspended runs whose version no longer waits; returns how many.
 
-    Where the server cannot be asked, the next run of a deployment does it.
+    If the server cannot be reached, the next run of a deployment does it.
     """
     try:
-        return _tell()
+        return _end_overtaken()
     except httpx.HTTPError:
         return 0
 
 
-def _tell() -> int:
+def _end_overtaken() -> int:
     paused = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
     ended = 0
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=paused)):
             key = str(run.state.state_details.pause_key) if run.state else ""
             number = key.removeprefix(KEY)
-            told = approval.answered(find_root(), int(number)) if number.isdigit() else ""
-            if told:
-                over: State[None] = Completed(name=OVERTAKEN, message=told)
-                client.set_flow_run_state(run.id, over, force=True)
+            answer = approval.answered(find_root(), int(number)) if number.isdigit() else ""
+            if answer:
+                state: State[None] = Completed(name=OVERTAKEN, message=answer)
+                client.set_flow_run_state(run.id, state, force=True)
                 ended += 1
     return ended

@@ -1,8 +1,8 @@
 """The flow `retrain`: ingest, the stages of dvc.yaml and the promotion, as Prefect tasks.
 
-A task's final state says the truth: Cached (nothing had changed), Restored (DVC had the result),
-Completed (it ran). Prefect's own result cache is off: there is one cache, and it is DVC's. A run of
-a deployment is suspended where a person must answer (flows.approval).
+A task's final state says what became of its step: Cached (nothing had changed), Restored (DVC had
+the result) or Completed (it ran). Prefect's result cache is off: the only cache is DVC's. A run of
+a deployment is suspended when a person must answer (flows.approval).
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Watch = Callable[[str, str | StepResult], None]
 """Takes a step's name with a line of its output, or with its result."""
 
 watcher: ContextVar[Watch | None] = ContextVar("watcher", default=None)
-"""Who else wants to see the run: the terminal, when the command line started the flow."""
+"""Also takes the run's output and results: the terminal, when the command line started the flow."""
 
 
 @flow(name="retrain", persist_result=False)
@@ -32,34 +32,34 @@ def retrain(until: str | None = None, force: bool = False) -> State:
     """Bring the registered model up to date with its data.
 
     Args:
-        until: ingest up to this partition first; `next` brings one more, `latest` all there are.
+        until: ingest up to this partition first; `next` ingests one more, `latest` all.
         force: run every stage, changed or not.
     """
     waiting = approval.asked()
     if waiting is not None:
         return approval.ask(waiting, "")
     results: list[StepResult] = []
-    fault = _walk(results, until=until, force=force)
-    create_markdown_artifact(report(results, fault), key="report", description="What this run did")
-    if fault:
-        return Failed(message=fault)
+    error = _run_steps(results, until=until, force=force)
+    create_markdown_artifact(report(results, error), key="report", description="What this run did")
+    if error:
+        return Failed(message=error)
     if approval.deployed():
-        approval.tell()
+        approval.end_overtaken()
         if results[-1].waiting is not None:
             return approval.ask(results[-1].waiting, results[-1].reason)
     return Completed(name=_overall(results), message=results[-1].reason)
 
 
-def _walk(results: list[StepResult], *, until: str | None, force: bool) -> str:
-    """Run the steps one after another, each as a task; returns what failed, '' when nothing did."""
+def _run_steps(results: list[StepResult], *, until: str | None, force: bool) -> str:
+    """Run the steps one after another, each as a task; returns the error, '' without one."""
     try:
         for step in steps(find_root(), until=until, force=force):
-            task_of = execute.with_options(name=step.name, task_run_name=step.name)
-            state = task_of(step, results, return_state=True)
+            step_task = execute.with_options(name=step.name, task_run_name=step.name)
+            state = step_task(step, results, return_state=True)
             if not state.is_completed():
-                said = state.message or state.name or "no message"
-                named = said.startswith(f"stage {step.name} ")
-                return said if named else f"{step.name}: {said}"
+                message = state.message or state.name or "no message"
+                is_named = message.startswith(f"stage {step.name} ")
+                return message if is_named else f"{step.name}: {message}"
     except RefitError as error:
         return str(error)
     return ""
@@ -67,7 +67,7 @@ def _walk(results: list[StepResult], *, until: str | None, force: bool) -> str:
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def execute(step: Step, results: list[StepResult]) -> State:
-    """Run one step; its output goes to the run's log line by line."""
+    """Run one step; each line of its output goes to the run's log."""
     logger, watch = get_run_logger(), watcher.get()
 
     def on_output(line: str) -> None:

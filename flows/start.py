@@ -1,4 +1,4 @@
-"""How the command line starts a flow, with what it does shown in the terminal."""
+"""How the command line starts the flow and shows the run in the terminal."""
 
 import logging
 
@@ -13,7 +13,7 @@ def start(watch: Watch, *, until: str | None, force: bool) -> None:
 
     Raises:
         PipelineError: a step failed, with its message.
-        ServerLostError: the server was lost.
+        ServerLostError: the server ended during the run.
     """
     token = watcher.set(watch)
     logging.raiseExceptions = False  # Prefect would print each batch of log lines that it lost

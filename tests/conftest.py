@@ -215,7 +215,7 @@ def make_project(root: Path, dataset: str) -> Project:
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     project.call("dvc", "init", "-q")
     shutil.copy(ROOT / ".dvcignore", root / ".dvcignore")  # compiled copies are no dependency
-    stage_deps.mend(root)
+    stage_deps.fix(root)
     writers: dict[str, Callable[[Path], None]] = {
         "pumps": write_pumps,
         "meters": write_meters,

@@ -206,11 +206,11 @@ def test_doctor_finds_what_is_wrong(pumps: Any, monkeypatch: pytest.MonkeyPatch)
     )
     (pumps.root / "dvc.yaml").write_text(surplus)
     wrong = {check.name: check for check in doctor.examine(pumps.root) if not check.ok}
-    assert "no-such-package is missing" in wrong["pinned packages"].found
-    assert "pinned ==0.1" in wrong["pinned packages"].found
-    assert "drift.py is imported but not named" in wrong["dvc.yaml"].found
-    assert "bundle.py is named under `deps` but not imported" in wrong["dvc.yaml"].found
-    assert "refit deps --fix" in wrong["dvc.yaml"].mend
+    assert "no-such-package is missing" in wrong["pinned packages"].detail
+    assert "pinned ==0.1" in wrong["pinned packages"].detail
+    assert "drift.py is imported but not named" in wrong["dvc.yaml"].detail
+    assert "bundle.py is named under `deps` but not imported" in wrong["dvc.yaml"].detail
+    assert "refit deps --fix" in wrong["dvc.yaml"].fix
 
 
 def test_an_error_says_it_all_in_one_paragraph() -> None:

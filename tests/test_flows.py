@@ -1,4 +1,4 @@
-"""The flow on a real Prefect server: true states, logs, the report, and failures in a paragraph."""
+"""The flow on a real Prefect server: states, logs, the report, and a failure as one paragraph."""
 
 import json
 import signal
@@ -24,10 +24,10 @@ pytestmark = pytest.mark.slow
 def project(
     projects: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
-    """A project of its own whose pipeline is up to date, and its server, stopped at the end."""
-    found = projects("pumps").copy(tmp_path_factory.mktemp("flow") / "pumps")
-    yield found
-    servers.stop(found.root)
+    """A project whose pipeline is up to date; its server is stopped at the end."""
+    copy = projects("pumps").copy(tmp_path_factory.mktemp("flow") / "pumps")
+    yield copy
+    servers.stop(copy.root)
 
 
 def ask(root: Path, path: str, body: dict[str, Any]) -> Any:
@@ -42,7 +42,7 @@ def ask(root: Path, path: str, body: dict[str, Any]) -> Any:
 
 
 def task_states(root: Path) -> dict[str, str]:
-    """The states of the tasks of the flow run that ended last."""
+    """The task states of the flow run that ended last."""
     ended = {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}
     asked = {"limit": 1, "sort": "END_TIME_DESC", "flow_runs": ended}
     (run,) = ask(root, "flow_runs/filter", asked)
@@ -50,8 +50,8 @@ def task_states(root: Path) -> dict[str, str]:
     return {task["name"]: task["state_name"] for task in ask(root, "task_runs/filter", chosen)}
 
 
-def test_the_flow_shows_the_truth(project: Any) -> None:
-    """Changed stages are Completed, put-back ones Restored, the others Cached; a report is kept."""
+def test_task_states_say_what_became_of_each_step(project: Any) -> None:
+    """A changed stage is Completed, a restored one Restored, the others Cached; a report is stored."""
     first = project.call("refit", "run")
     assert "promote" in first.stdout
     project.change("evaluate", resamples=150)
@@ -72,7 +72,7 @@ def test_the_flow_shows_the_truth(project: Any) -> None:
 
 
 def test_nothing_to_do_starts_no_server(project: Any) -> None:
-    """When everything is up to date the answer comes without Prefect."""
+    """When everything is up to date, no server starts."""
     project.call("refit", "run")
     project.call("refit", "down")
     shown = project.call("refit", "run").stdout
@@ -81,7 +81,7 @@ def test_nothing_to_do_starts_no_server(project: Any) -> None:
 
 
 def test_a_failing_stage_is_a_paragraph(project: Any) -> None:
-    """The terminal shows the stage's own paragraph without a traceback; the task is Failed."""
+    """The terminal shows the stage's error without a traceback; the task is Failed."""
     project.change("train", batch_size=30_000)
     failed = project.call("refit", "run", check=False)
     project.change("train", batch_size=64)
@@ -93,7 +93,7 @@ def test_a_failing_stage_is_a_paragraph(project: Any) -> None:
 
 
 def test_up_serves_the_deployment_and_stops_cleanly(project: Any) -> None:
-    """`refit up` runs a deployment through its worker, and leaves no process behind."""
+    """`refit up` runs a deployment through its worker; after Ctrl-C no process is left."""
     project.call("refit", "down")
     environment = project.environment
     process = subprocess.Popen(
@@ -132,8 +132,8 @@ def test_up_serves_the_deployment_and_stops_cleanly(project: Any) -> None:
     assert not [server.pid for server in found.values() if psutil.pid_exists(server.pid)]
 
 
-def test_a_server_is_known_by_more_than_its_number(tmp_path: Path) -> None:
-    """A process number that another program has been given is not taken for the server."""
+def test_a_server_is_known_by_more_than_its_process_id(tmp_path: Path) -> None:
+    """A program that has got the process id of a server is not that server."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         created = psutil.Process(child.pid).create_time()

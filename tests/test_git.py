@@ -1,4 +1,4 @@
-"""The commit that holds exactly what ran, on real Git repositories of every awkward kind."""
+"""The commit that holds exactly what ran, in real Git repositories of difficult kinds."""
 
 import subprocess
 from pathlib import Path
@@ -37,7 +37,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def soil(root: Path) -> None:
+def make_dirty(root: Path) -> None:
     """Change, delete, add, stage and ignore something."""
     (root / "changed").write_text("otherwise\n")
     (root / "deleted").unlink()
@@ -48,7 +48,7 @@ def soil(root: Path) -> None:
 
 
 def picture(root: Path) -> tuple[str, str, str, bytes]:
-    """What must stay: branch, its commit, the state of files, and the index."""
+    """What must stay as it is: commit, branch, the state of the files, and the index."""
     index = (root / ".git/index").read_bytes()
     head, branch = call(root, "rev-parse", "HEAD"), call(root, "branch", "--show-current")
     return head, branch, call(root, "status", "--porcelain", "--ignored"), index
@@ -59,27 +59,27 @@ def names(root: Path, commit: str) -> list[str]:
 
 
 def test_a_clean_workspace_is_its_own_commit(root: Path) -> None:
-    """Nothing is made where nothing has changed."""
-    found = git.snapshot(root)
-    assert found.commit == found.parent == call(root, "rev-parse", "HEAD")
-    assert found.branch == "main"
+    """For an unchanged workspace no commit is made."""
+    snapshot = git.snapshot(root)
+    assert snapshot.commit == snapshot.parent == call(root, "rev-parse", "HEAD")
+    assert snapshot.branch == "main"
 
 
-def test_a_dirty_workspace_is_held_and_left_as_it_was(root: Path) -> None:
+def test_a_dirty_workspace_gets_a_commit_and_stays_as_it_is(root: Path) -> None:
     """Changed, new and deleted files are in the commit; branch, index and files stay."""
-    soil(root)
+    make_dirty(root)
     before = picture(root)
-    found = git.snapshot(root)
+    snapshot = git.snapshot(root)
     assert picture(root) == before
-    assert found.parent == call(root, "rev-parse", "HEAD") != found.commit
-    assert names(root, found.commit) == [".gitignore", "changed", "folder/new", "kept"]
-    assert call(root, "show", f"{found.commit}:changed") == "otherwise"
-    assert call(root, "rev-parse", f"{found.commit}^") == found.parent
+    assert snapshot.parent == call(root, "rev-parse", "HEAD") != snapshot.commit
+    assert names(root, snapshot.commit) == [".gitignore", "changed", "folder/new", "kept"]
+    assert call(root, "show", f"{snapshot.commit}:changed") == "otherwise"
+    assert call(root, "rev-parse", f"{snapshot.commit}^") == snapshot.parent
 
 
 def test_the_same_content_is_the_same_commit(root: Path) -> None:
-    """Neither the moment nor the user is part of it."""
-    soil(root)
+    """The commit depends neither on the time nor on the user."""
+    make_dirty(root)
     first = git.snapshot(root)
     (root / "later").write_text("x")
     assert git.snapshot(root).commit != first.commit
@@ -87,28 +87,28 @@ def test_the_same_content_is_the_same_commit(root: Path) -> None:
     assert git.snapshot(root) == first
 
 
-def test_it_is_taken_from_a_folder_below_as_well(root: Path) -> None:
-    """The whole repository is held, wherever in it the project lies."""
-    soil(root)
+def test_a_folder_below_gives_the_same_commit(root: Path) -> None:
+    """The commit holds the whole repository, wherever the project is in it."""
+    make_dirty(root)
     assert git.snapshot(root / "folder") == git.snapshot(root)
 
 
-def test_a_detached_head_and_no_commit_at_all(root: Path, tmp_path: Path) -> None:
-    """Without a branch there is none; before the first commit there is no parent."""
+def test_a_detached_head_and_a_repository_without_commits(root: Path, tmp_path: Path) -> None:
+    """On a detached HEAD there is no branch; before the first commit there is no parent."""
     call(root, "checkout", "-q", "--detach")
-    soil(root)
+    make_dirty(root)
     assert git.snapshot(root).branch is None
     young = tmp_path / "young"
     young.mkdir()
     call(young, "init", "-q", "-b", "main")
     (young / "file").write_text("x")
-    found = git.snapshot(young)
-    assert found.parent is None
-    assert names(young, found.commit) == ["file"]
+    snapshot = git.snapshot(young)
+    assert snapshot.parent is None
+    assert names(young, snapshot.commit) == ["file"]
 
 
 def test_an_absent_submodule_stays_a_submodule(root: Path, tmp_path: Path) -> None:
-    """A submodule that is not checked out is neither needed nor dropped from the commit."""
+    """A submodule that is not checked out stays in the commit as a submodule."""
     other = tmp_path / "other"
     call(tmp_path, "clone", "-q", str(root), str(other))
     call(root, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other), "sub")
@@ -117,66 +117,66 @@ def test_an_absent_submodule_stays_a_submodule(root: Path, tmp_path: Path) -> No
     call(tmp_path, "clone", "-q", str(root), str(copy))
     assert git.snapshot(copy).commit == call(copy, "rev-parse", "HEAD")
     (copy / "kept").write_text("changed\n")
-    found = git.snapshot(copy)
-    assert "sub" in names(copy, found.commit)
-    git.export(copy, found.commit, tmp_path / "exported")
+    snapshot = git.snapshot(copy)
+    assert "sub" in names(copy, snapshot.commit)
+    git.export(copy, snapshot.commit, tmp_path / "exported")
     assert (tmp_path / "exported/kept").read_text() == "changed\n"
 
 
 def test_a_linked_worktree_has_its_own_state(root: Path, tmp_path: Path) -> None:
-    """What is held is the worktree that was asked about."""
+    """The commit is that of the given worktree."""
     call(root, "worktree", "add", "-q", str(tmp_path / "linked"), "-b", "side")
     (tmp_path / "linked/kept").write_text("there\n")
-    found = git.snapshot(tmp_path / "linked")
-    assert found.branch == "side"
-    assert call(root, "show", f"{found.commit}:kept") == "there"
+    snapshot = git.snapshot(tmp_path / "linked")
+    assert snapshot.branch == "side"
+    assert call(root, "show", f"{snapshot.commit}:kept") == "there"
     assert git.snapshot(root).branch == "main"
 
 
 def test_a_large_stray_file_is_left_out_and_named(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files that nobody added and that are large do not swell the repository."""
+    """Large untracked files are left out of the commit and named."""
     monkeypatch.setattr(git, "LARGEST", 100)
     (root / "core dump *").write_bytes(b"x" * 101)
     (root / "small").write_bytes(b"x" * 100)
-    found = git.snapshot(root)
-    assert found.left_out == ("core dump *",)
-    assert "small" in names(root, found.commit)
-    assert "core dump *" not in names(root, found.commit)
+    snapshot = git.snapshot(root)
+    assert snapshot.left_out == ("core dump *",)
+    assert "small" in names(root, snapshot.commit)
+    assert "core dump *" not in names(root, snapshot.commit)
 
 
 def test_a_ref_keeps_the_commit_and_travels(root: Path, tmp_path: Path) -> None:
-    """A kept commit survives a collection of garbage and reaches another clone."""
-    soil(root)
-    found = git.snapshot(root)
-    ref = git.keep(root, found.commit, "flights/abc")
+    """A kept commit survives Git's garbage collection and reaches another clone."""
+    make_dirty(root)
+    snapshot = git.snapshot(root)
+    ref = git.keep(root, snapshot.commit, "flights/abc")
     call(root, "gc", "-q", "--prune=now")
-    assert git.kept(root) == {ref: found.commit}
+    assert git.kept(root) == {ref: snapshot.commit}
     bare, other = tmp_path / "bare", tmp_path / "other"
     call(tmp_path, "init", "-q", "--bare", str(bare))
     call(root, "remote", "add", "origin", str(bare))
     git.push(root, "origin")
     call(tmp_path, "clone", "-q", "--no-local", str(bare), str(other))
-    assert git.resolve(other, found.commit) is None
+    assert git.resolve(other, snapshot.commit) is None
     git.pull(other, "origin")
-    assert git.resolve(other, found.commit) == found.commit
+    assert git.resolve(other, snapshot.commit) == snapshot.commit
     assert git.remotes(other) == ("origin",)
 
 
-def test_exporting_ignores_what_an_archive_would(root: Path, tmp_path: Path) -> None:
-    """Attributes that keep files out of archives keep none out here."""
+def test_export_writes_what_an_archive_leaves_out(root: Path, tmp_path: Path) -> None:
+    """A file with the attribute export-ignore is exported."""
     (root / ".gitattributes").write_text("kept export-ignore\n")
     (root / "run").write_text("#!/bin/sh\n")
     (root / "run").chmod(0o755)
-    found = git.snapshot(root)
-    git.export(root, found.commit, tmp_path / "exported")
+    snapshot = git.snapshot(root)
+    git.export(root, snapshot.commit, tmp_path / "exported")
     assert (tmp_path / "exported/kept").exists()
     assert (tmp_path / "exported/run").stat().st_mode & 0o100
     assert (tmp_path / "exported/.git").is_dir()
 
 
-def test_no_repository_is_said(tmp_path: Path) -> None:
-    """Outside any repository the error says what Git said and why it matters."""
-    with pytest.raises(SetupError, match=r"not a git repository.*cannot be made again"):
+def test_a_missing_repository_is_reported(tmp_path: Path) -> None:
+    """Outside a repository the error has Git's message and says why a repository is needed."""
+    with pytest.raises(SetupError, match=r"not a git repository.*cannot be reproduced"):
         git.snapshot(tmp_path)

@@ -1,10 +1,10 @@
-"""Set the project's virtual environment up: `python3 tools/setup.py`, as `make` does.
+"""Make the project's virtual environment: `python3 tools/setup.py`, as every `make` target does.
 
-Runs on a bare Python 3.11 or later. It makes .venv, puts uv into it, and has uv install exactly
-constraints.txt; where uv cannot be had, pip does the same more slowly. uv does not read pip's
-configuration, so indexes, find-links and certificates are handed over: an index that offers a CPU
-build of torch is then used as pip would. A stamp makes the next call a matter of milliseconds and
-needs no network; it is written last, so an interrupted installation is taken up again.
+Needs only Python 3.11 or later. It makes .venv and installs uv there; uv then installs exactly
+constraints.txt. If uv cannot be installed, pip does the same more slowly. uv does not read pip's
+configuration, so pip's indexes, find-links and certificates are passed to it. A stamp file lets the
+next call end in milliseconds, without a network. It is written last, so an interrupted installation
+is repeated.
 """
 
 import ast
@@ -24,17 +24,17 @@ OLDEST = (3, 11)
 
 
 def main() -> int:
-    """Install what is not installed yet; returns the exit status."""
+    """Install what is missing; returns the exit status."""
     if sys.version_info < OLDEST:
-        found = ".".join(map(str, sys.version_info[:3]))
+        version = ".".join(map(str, sys.version_info[:3]))
         print(
-            f"refit: Python {found} is too old. Expected 3.11 or later. To mend it: install one"
+            f"refit: Python {version} is too old. Expected 3.11 or later. To fix it: install one"
             " and run `make PYTHON=python3.11`",
             file=sys.stderr,
         )
         return 1
-    wanted = fingerprint()
-    if PYTHON.exists() and STAMP.exists() and STAMP.read_text(encoding="utf-8") == wanted:
+    expected = fingerprint()
+    if PYTHON.exists() and STAMP.exists() and STAMP.read_text(encoding="utf-8") == expected:
         return 0
     STAMP.unlink(missing_ok=True)
     if not PYTHON.exists():
@@ -46,36 +46,36 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         print(
             f"refit: the installation failed (status {error.returncode}); the lines above say why."
-            " To mend it: see that pip can reach its index, then run the same command again",
+            " To fix it: check that pip reaches its index, then run the same command again",
             file=sys.stderr,
         )
         return 1
-    STAMP.write_text(wanted, encoding="utf-8")
+    STAMP.write_text(expected, encoding="utf-8")
     return 0
 
 
 def fingerprint() -> str:
-    """A digest of everything that the installation depends on."""
-    whole = hashlib.sha256(sys.version.encode())
+    """The digest of everything that the installation depends on."""
+    digest = hashlib.sha256(sys.version.encode())
     for name in INPUTS:
-        whole.update((ROOT / name).read_bytes())
-    return whole.hexdigest()
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
 
 
 def install() -> None:
-    """The pinned set, then the project itself, editable."""
+    """Install the pinned packages, then the project itself as editable."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     pinned = ["-r", str(ROOT / "constraints.txt")]
     project = ["--no-deps", "--no-build-isolation", "-e", str(ROOT)]
-    if have_uv(pip, environment):
+    if install_uv(pip, environment):
         uv = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON)]
-        told = {**environment, **uv_environment(pip_options())}
+        uv_variables = {**environment, **uv_environment(pip_options())}
         print(
             "installing the pinned packages with uv (about a minute the first time) ...", flush=True
         )
-        if subprocess.run([*uv, *pinned], cwd=ROOT, env=told, check=False).returncode == 0:
-            subprocess.run([*uv, "--quiet", *project], cwd=ROOT, env=told, check=True)
+        if subprocess.run([*uv, *pinned], cwd=ROOT, env=uv_variables, check=False).returncode == 0:
+            subprocess.run([*uv, "--quiet", *project], cwd=ROOT, env=uv_variables, check=True)
             return
         print("uv could not install them; trying pip", flush=True)
     print("installing the pinned packages with pip (some minutes) ...", flush=True)
@@ -83,21 +83,21 @@ def install() -> None:
     subprocess.run([*pip, *project], cwd=ROOT, env=environment, check=True)
 
 
-def have_uv(pip: list[str], environment: dict[str, str]) -> bool:
-    """Put the pinned uv into the environment."""
+def install_uv(pip: list[str], environment: dict[str, str]) -> bool:
+    """Install the pinned uv; returns whether that worked."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pin = next(line for line in lines if line.startswith("uv=="))
     return subprocess.run([*pip, pin], cwd=ROOT, env=environment, check=False).returncode == 0
 
 
 def pip_options() -> dict[str, str]:
-    """What pip is configured with, from its files and PIP_* variables; the environment wins."""
-    listed = subprocess.run(
+    """Pip's configuration from its files and PIP_* variables; a variable overrides a file."""
+    listing = subprocess.run(
         [str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     )
     options: dict[str, str] = {}
     from_environment: dict[str, str] = {}
-    for line in listed.stdout.splitlines():
+    for line in listing.stdout.splitlines():
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
         target = from_environment if section == ":env:" else options
@@ -106,8 +106,8 @@ def pip_options() -> dict[str, str]:
 
 
 def uv_environment(options: dict[str, str]) -> dict[str, str]:
-    """Pip's options as uv's variables; best-match is how pip chooses among several indexes."""
-    told = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_LINK_MODE": "copy"}
+    """Pip's options as uv's variables; with best-match uv chooses among indexes as pip does."""
+    variables = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_LINK_MODE": "copy"}
     names = {
         "index-url": "UV_DEFAULT_INDEX",
         "extra-index-url": "UV_INDEX",
@@ -115,14 +115,14 @@ def uv_environment(options: dict[str, str]) -> dict[str, str]:
         "cert": "SSL_CERT_FILE",
         "proxy": "ALL_PROXY",
     }
-    told |= {uv: " ".join(options[key].split()) for key, uv in names.items() if key in options}
+    variables |= {uv: " ".join(options[key].split()) for key, uv in names.items() if key in options}
     if "find-links" in options:
-        told["UV_FIND_LINKS"] = ",".join(options["find-links"].split())
+        variables["UV_FIND_LINKS"] = ",".join(options["find-links"].split())
     if options.get("no-index", "").lower() in {"1", "true", "yes", "on"}:
-        told["UV_NO_INDEX"] = "1"
+        variables["UV_NO_INDEX"] = "1"
     if "default-timeout" in options or "timeout" in options:
-        told["UV_HTTP_TIMEOUT"] = options.get("timeout") or options["default-timeout"]
-    return told
+        variables["UV_HTTP_TIMEOUT"] = options.get("timeout") or options["default-timeout"]
+    return variables
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The places of a run at which it is killed, each known by what can be seen from outside.
+"""The boundaries in a run at which it is killed, each recognised from outside.
 
-A place lies ahead, is reached, or is passed. `Marks` holds what could be seen when the round or the
-try began: files of an earlier version are no sign.
+A boundary is ahead, reached or passed. `Marks` holds the state at the start of a round or attempt,
+because files of an earlier version prove nothing.
 """
 
 import sqlite3
@@ -37,7 +37,7 @@ PROMOTION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Boundary:
-    """A place, the doors that lead past it, the processes that may be killed there."""
+    """A boundary, the doors that pass it, and the processes that may be killed there."""
 
     name: str
     doors: tuple[str, ...] = ANY
@@ -47,38 +47,38 @@ class Boundary:
 
 
 class Marks:
-    """What could be seen of a project at one moment."""
+    """The visible state of a project at one moment."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.noted = noted(root)
+        self.recorded = recorded(root)
         self.stamps = {pattern: stamp(root, pattern) for pattern in WRITTEN.values()}
         self.seen = {name: seen(root, sign) for name, sign in PROMOTION.items()}
-        self._lock = (stamp(root, "dvc.lock"), self.noted)
+        self._lock = (stamp(root, "dvc.lock"), self.recorded)
 
-    def notes(self, stage: str) -> bool:
-        """Whether dvc.lock says something else about the stage by now."""
+    def has_new_record(self, stage: str) -> bool:
+        """Whether dvc.lock has another entry for the stage than before."""
         now = stamp(self.root, "dvc.lock")
         if now != self._lock[0]:
-            self._lock = (now, noted(self.root))
-        return self._lock[1].get(stage) not in {None, self.noted.get(stage)}
+            self._lock = (now, recorded(self.root))
+        return self._lock[1].get(stage) not in {None, self.recorded.get(stage)}
 
 
-def noted(root: Path) -> dict[str, str]:
-    """What dvc.lock says about each stage; nothing while it cannot be read."""
+def recorded(root: Path) -> dict[str, str]:
+    """The entry of each stage in dvc.lock; none while the file cannot be read."""
     with suppress(OSError, yaml.YAMLError, TypeError, AttributeError):
-        found: dict[str, Any] = yaml.load((root / "dvc.lock").read_text(), yaml.CSafeLoader)
-        return {name: str(entry) for name, entry in found["stages"].items()}
+        lock: dict[str, Any] = yaml.load((root / "dvc.lock").read_text(), yaml.CSafeLoader)
+        return {name: str(entry) for name, entry in lock["stages"].items()}
     return {}
 
 
 def stamp(root: Path, pattern: str) -> frozenset[tuple[str, int, int]]:
-    """The files of the pattern, and which ones they are."""
-    found = set()
+    """The files of the pattern, each with inode and time."""
+    stamps = set()
     for path in root.glob(pattern):
         with suppress(OSError):
-            found.add((str(path), path.stat().st_ino, path.stat().st_mtime_ns))
-    return frozenset(found)
+            stamps.add((str(path), path.stat().st_ino, path.stat().st_mtime_ns))
+    return frozenset(stamps)
 
 
 def seen(root: Path, sign: str) -> object:
@@ -91,7 +91,7 @@ def seen(root: Path, sign: str) -> object:
 
 
 def boundaries() -> tuple[Boundary, ...]:
-    """All of them, in the order in which a run meets them."""
+    """All boundaries in the order of a run."""
     server, stages = ("run", "server"), [b for stage in STAGES for b in _of_stage(stage)]
     database = Boundary(
         name="MLflow's database is being made",
@@ -99,15 +99,15 @@ def boundaries() -> tuple[Boundary, ...]:
         reached=lambda attempt, _: (attempt.project.root / ".refit/mlflow.db.part").exists(),
         passed=lambda root, _: (root / ".refit/mlflow.db").exists(),
     )
-    begun = next(number for number, each in enumerate(stages) if each.name == "train has begun")
-    stages.insert(begun + 1, database)
+    begin = next(number for number, each in enumerate(stages) if each.name == "train has begun")
+    stages.insert(begin + 1, database)
     return (
         Boundary(
             name=STARTING,
             doors=("flow",),
             targets=server,
             reached=lambda attempt, _: attempt.server() is not None,
-            passed=lambda root, marks: bool(noted(root) != marks.noted),
+            passed=lambda root, marks: bool(recorded(root) != marks.recorded),
         ),
         *stages,
         *(_of_promotion(name, sign) for name, sign in PROMOTION.items()),
@@ -116,18 +116,18 @@ def boundaries() -> tuple[Boundary, ...]:
 
 def _of_stage(stage: str) -> list[Boundary]:
     def passed(_: Path, marks: Marks) -> bool:
-        return marks.notes(stage)
+        return marks.has_new_record(stage)
 
     def begun(attempt: Attempt, _: Marks) -> bool:
-        found = attempt.stage()
-        return found is not None and found[0] == stage
+        running = attempt.stage()
+        return running is not None and running[0] == stage
 
     def wrote(attempt: Attempt, marks: Marks) -> bool:
         now = stamp(attempt.project.root, WRITTEN[stage])
         return bool(now - marks.stamps[WRITTEN[stage]])
 
-    def noting(attempt: Attempt, marks: Marks) -> bool:
-        """DVC's own door has emptied dvc.lock and is about to fill it."""
+    def recording(attempt: Attempt, marks: Marks) -> bool:
+        """`dvc repro` has emptied dvc.lock and is about to fill it."""
         path = attempt.project.root / "dvc.lock"
         with suppress(OSError):
             return path.stat().st_size == 0 and wrote(attempt, marks)
@@ -138,17 +138,17 @@ def _of_stage(stage: str) -> list[Boundary]:
         Boundary(name=f"{stage} has begun", targets=working, reached=begun, passed=passed),
         Boundary(name=f"{stage} has written", targets=working, reached=wrote, passed=passed),
         Boundary(
-            name=f"{stage} is noted",
+            name=f"{stage} is recorded",
             targets=("run", "server"),
-            reached=lambda _, marks: marks.notes(stage),
+            reached=lambda _, marks: marks.has_new_record(stage),
             passed=passed,
         ),
     ]
-    if stage == "preprocess":  # once is enough: it is the same act for each
+    if stage == "preprocess":  # one stage is enough: DVC does the same for each
         places.insert(
             2,
             Boundary(
-                name="dvc.lock is being written", doors=("dvc",), reached=noting, passed=passed
+                name="dvc.lock is being written", doors=("dvc",), reached=recording, passed=passed
             ),
         )
     return places

@@ -1,4 +1,4 @@
-"""Lets the tests of this folder share their helpers, and keeps DVC's own notes out of /var/tmp."""
+"""Lets the tests of this folder import their helpers, and keeps DVC's state out of /var/tmp."""
 
 import sys
 from collections.abc import Iterator

@@ -1,8 +1,7 @@
-"""What a project holds when all is done: the two pictures of equal projects are equal.
+"""What a project holds after a run: the pictures of equal projects are equal.
 
-MLflow's tables are read directly: its client takes two seconds to load, and only looks. Left out
-are times, seconds, identifiers, and what a killed training may lose by design: the curves of its
-metrics.
+MLflow's tables are read directly, because its client takes two seconds to load. Left out are times,
+durations, identifiers, and what a killed training may lose by design: the curves of its metrics.
 """
 
 import hashlib
@@ -33,13 +32,13 @@ DECISIONS = "select version, substr(key, 1, 31), value from model_version_tags w
 LEDGER = "select version, value from model_version_tags where key = 'refit.entry' order by version"
 TIMES = {"at", "previous"}
 """Fields of an entry that depend on when it was written."""
-TOLD = ("decision-", "review-", "model-card-")
-"""Beginnings of artifacts that tell what was measured, seconds too, and when."""
+TIMED = ("decision-", "review-", "model-card-")
+"""Beginnings of artifacts that contain times and durations."""
 DATABASE = Path(".refit/mlflow.db")
 
 
 def picture(root: Path) -> dict[str, Any]:
-    """dvc.lock, the outputs and the registry, as far as they must be equal."""
+    """What of dvc.lock, the outputs and the registry must be equal."""
     return {
         "dvc.lock": (root / "dvc.lock").read_text(),
         "outputs": digests(root / "data"),
@@ -48,18 +47,18 @@ def picture(root: Path) -> dict[str, Any]:
             (number, key, _decision(text)) for number, key, text in rows(root, DECISIONS)
         ],
         "ledger": [(number, _entry(root, text)) for number, text in rows(root, LEDGER)],
-        "left aside": sorted(str(path) for path in (root / ".refit").glob("*.part*")),
+        "temporary files": sorted(str(path) for path in (root / ".refit").glob("*.part*")),
     } | {name: rows(root, query) for name, query in QUERIES.items()}
 
 
 def differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
-    """Where two pictures differ, for an assertion's message."""
-    found = []
+    """Where two pictures differ, as an assertion's message."""
+    texts = []
     for key in (key for key in one if one[key] != two[key]):
         parts = [_parts(each[key]) for each in (one, two)]
         only = [[part for part in parts[i] if part not in parts[1 - i]] for i in (0, 1)]
-        found.append(f"{key}: {only[0]}\n  against {only[1]}")
-    return found
+        texts.append(f"{key}: {only[0]}\n  against {only[1]}")
+    return texts
 
 
 def _parts(value: Any) -> list[Any]:
@@ -78,7 +77,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def rows(root: Path, query: str) -> list[tuple[Any, ...]]:
-    """The answer of the project's MLflow database; nothing when there is none yet."""
+    """The rows of a query on the project's MLflow database; none without a database."""
     if not (root / DATABASE).exists():
         return []
     address = f"{(root / DATABASE).as_uri()}?mode=ro"
@@ -86,8 +85,8 @@ def rows(root: Path, query: str) -> list[tuple[Any, ...]]:
         return sorted(database.execute(query).fetchall(), key=repr)
 
 
-def unsound(root: Path) -> list[str]:
-    """The objects of DVC's cache whose content is not what their name says."""
+def damaged(root: Path) -> list[str]:
+    """The objects of DVC's cache whose content does not have the digest in their name."""
     objects = [path for path in (root / ".dvc/cache/files/md5").glob("??/*") if path.is_file()]
     return [
         str(path)
@@ -97,27 +96,27 @@ def unsound(root: Path) -> list[str]:
 
 
 def _artifacts(folder: Path) -> Iterator[tuple[str, str]]:
-    """Paths below a run's folder, whose own name is drawn at random, with what they hold.
+    """Each path below a run's folder, which has a random name, with its digest or content.
 
-    MLflow's own scraps of an upload that was killed are no artifacts to it.
+    What is left of an upload that was killed is not an artifact to MLflow.
     """
     for path, digest in digests(folder).items():
         name = "/".join(Path(path).parts[2:])
         if "/.artifact.uploading." not in name:
-            told = Path(name).name.startswith(TOLD)
-            whole = _lineage(folder / path) if path.endswith("/lineage.json") else digest
-            yield name, "" if told else whole
+            is_timed = Path(name).name.startswith(TIMED)
+            content = _lineage(folder / path) if path.endswith("/lineage.json") else digest
+            yield name, "" if is_timed else content
 
 
 def _decision(text: str) -> str:
-    """A recorded decision, of its gates only what became of them: some measure seconds."""
+    """A recorded decision, with only the results of its gates: some measure seconds."""
     found = json.loads(text)
     found["evidence"]["gates"] = [(g["name"], g["result"]) for g in found["evidence"]["gates"]]
     return str(found)
 
 
 def _entry(root: Path, text: str) -> str:
-    """An entry without its time and the digest of the one before, and whether its evidence fits."""
+    """An entry without time and previous digest, and whether its evidence is stored."""
     found = json.loads(text)
     kept = {hashlib.sha256(row[2].encode()).hexdigest() for row in rows(root, DECISIONS)}
     found["evidence"] = found["evidence"] in kept
@@ -125,6 +124,6 @@ def _entry(root: Path, text: str) -> str:
 
 
 def _lineage(path: Path) -> str:
-    """A version's lineage without the run's name and its durations."""
+    """A version's lineage without the name of the run and its durations."""
     found = json.loads(path.read_text())
     return str({key: value for key, value in found.items() if key not in {"run", "seconds"}})

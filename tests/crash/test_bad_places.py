@@ -1,7 +1,7 @@
-"""A disk that is full or read-only, a database that is locked or gone, a damaged cache.
+"""A full or read-only disk, a locked or unreachable database, a damaged cache.
 
-Each costs one clear paragraph, never a traceback, and once it is over the next run just works and
-ends as if nothing had been.
+Each gives one clear paragraph and no traceback. Once it is over, the next run works and leaves what
+an undisturbed run leaves.
 """
 
 import json
@@ -26,21 +26,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RUN = ("refit", "run", "--no-server")
 HERE = {"PREFECT_SERVER_API_PORT": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-"""Python itself leaves a compiled copy cut short on a full disk, and cannot read it afterwards."""
+"""On a full disk Python leaves compiled files cut short, and cannot read them afterwards."""
 TRACKED = {"run params", "run tags", "artifacts"}
-"""What a training that MLflow did not see leaves out of its run."""
+"""What is missing in MLflow after a training that was not tracked."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One folder in which the project stands as new, or as it was after a run, and is put back."""
+    """One folder to which a fresh project, or the project after a run, can be restored."""
 
     project: Any
     base: Path
     expected: dict[str, Any]
 
-    def back(self, state: str) -> Any:
-        """The project as it was: `fresh` or `done`."""
+    def restore(self, state: str) -> Any:
+        """Restore the project: `fresh` or `done`."""
         if self.project.root.exists():
             shutil.rmtree(self.project.root)
         shutil.copytree(self.base / state, self.project.root, symlinks=True)
@@ -60,14 +60,14 @@ def place(
 
 
 def paragraph(project: Any, *command: str, **environment: str) -> str:
-    """What a command that must fail says on stderr: warnings, then one paragraph."""
+    """The paragraph on stderr of a command that must fail, after warnings."""
     done = call(project, *command, **environment)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    *warnings, said = done.stderr.strip().splitlines()
+    *warnings, error = done.stderr.strip().splitlines()
     assert not [line for line in warnings if "warning" not in line.lower()], done.stderr
-    assert said.startswith("refit: "), done.stderr
-    return said
+    assert error.startswith("refit: "), done.stderr
+    return error
 
 
 def call(project: Any, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -83,19 +83,19 @@ def call(project: Any, *command: str, **environment: str) -> "subprocess.Complet
     )
 
 
-def require_equal(place: Place, *, but: set[str] | None = None) -> None:
-    """The next run works and leaves what an undisturbed one leaves."""
+def require_equal(place: Place, *, ignored: set[str] | None = None) -> None:
+    """The next run works and leaves what an undisturbed run leaves."""
     done = call(place.project, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = picture(place.project.root)
-    kept = {key: value for key, value in place.expected.items() if key not in (but or set())}
-    wrong = differences(kept, found)
+    present = picture(place.project.root)
+    expected = {k: value for k, value in place.expected.items() if k not in (ignored or set())}
+    wrong = differences(expected, present)
     assert not wrong, "\n".join(wrong)
 
 
 @contextmanager
 def mounted(folder: Path, *arguments: str) -> Iterator[None]:
-    """A mount over the folder, where that is allowed."""
+    """A mount over the folder within the block; skips the test where mounting is not allowed."""
     done = subprocess.run(
         ["mount", *arguments, str(folder)], capture_output=True, text=True, check=False
     )
@@ -113,7 +113,7 @@ def remount(folder: Path, options: str) -> None:
 
 @pytest.mark.parametrize("free", [60, 300, 500, 1700])
 def test_a_full_disk_loses_nothing(place: Place, free: int) -> None:
-    """Full in the first stage, in a later one, at a checkpoint, in promotion: said, and gone on."""
+    """Full in the first stage, a later one, at a checkpoint, in promotion: reported, then resumed."""
     root = place.project.root
     shutil.rmtree(root)
     root.mkdir()
@@ -121,10 +121,10 @@ def test_a_full_disk_loses_nothing(place: Place, free: int) -> None:
         shutil.copytree(place.base / "fresh", root, symlinks=True, dirs_exist_ok=True)
         used = shutil.disk_usage(root).used // 1024
         remount(root, f"size={used + free}k")
-        said = paragraph(place.project, *RUN, "--quiet")
-        assert "No space left on device" in said or "disk is full" in said, said
+        error = paragraph(place.project, *RUN, "--quiet")
+        assert "No space left on device" in error or "disk is full" in error, error
         remount(root, "size=64m")
-        require_equal(place, but=TRACKED)
+        require_equal(place, ignored=TRACKED)
 
 
 @pytest.mark.parametrize(
@@ -134,48 +134,48 @@ def test_a_full_disk_loses_nothing(place: Place, free: int) -> None:
 def test_a_read_only_place_loses_nothing(
     place: Place, below: str, command: tuple[str, ...]
 ) -> None:
-    """Where nothing can be written, the first file that cannot is named; afterwards all works."""
-    project = place.back("done")
+    """On a read-only disk the first file that cannot be written is named; later all works."""
+    project = place.restore("done")
     project.change("validate", listed_examples=4)
     folder = project.root / below
     with mounted(folder, "--bind", str(folder)):
         remount(folder, "ro,bind")
-        said = paragraph(project, *command)
-        assert "Read-only file system" in said, said
-        assert str(folder) in said, said
+        error = paragraph(project, *command)
+        assert "Read-only file system" in error, error
+        assert str(folder) in error, error
     project.change("validate", listed_examples=5)
     require_equal(place)
 
 
 def test_a_locked_database_loses_nothing(place: Place) -> None:
-    """While another process holds MLflow's database a training goes on, and promotion says why."""
-    project = place.back("done")
+    """While another process holds MLflow's database, training goes on and promotion fails."""
+    project = place.restore("done")
     (project.root / "dvc.lock").unlink()
     shutil.rmtree(project.root / ".dvc/cache/runs")
     project.change("promote", confidence=0.9)
     with closing(sqlite3.connect(project.root / ".refit/mlflow.db")) as database:
         database.execute("begin exclusive")
-        said = paragraph(project, *RUN, "--quiet")
-    assert "MLflow cannot be reached" in said
-    assert "database is locked" in said
+        error = paragraph(project, *RUN, "--quiet")
+    assert "MLflow cannot be reached" in error
+    assert "database is locked" in error
     project.change("promote", confidence=0.95)
     require_equal(place)
 
 
 def test_an_unreachable_server_loses_nothing(place: Place) -> None:
-    """With nobody at MLflow's address every stage is done, one warning says so, promotion fails."""
-    project = place.back("fresh")
+    """Without a server at MLflow's address all stages run with one warning, and promotion fails."""
+    project = place.restore("fresh")
     address = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = call(project, *RUN, **address)
     assert done.stdout.count("warning: MLflow was lost") == 1
-    said = paragraph(project, *RUN, **address)
-    assert "http://127.0.0.1:9: MLflow cannot be reached" in said
-    assert "Completed" not in call(project, *RUN, **address).stdout, "nothing is done again"
-    require_equal(place, but=TRACKED)
+    error = paragraph(project, *RUN, **address)
+    assert "http://127.0.0.1:9: MLflow cannot be reached" in error
+    assert "Completed" not in call(project, *RUN, **address).stdout, "no stage runs again"
+    require_equal(place, ignored=TRACKED)
 
 
 def damage(root: Path, which: str) -> None:
-    """Flip a byte of an object in DVC's cache, which keeps its name and its protection."""
+    """Flip a byte of an object in DVC's cache; it keeps its name and write protection."""
     objects = root / ".dvc/cache/files/md5"
 
     def find(name: str) -> Path:
@@ -195,9 +195,9 @@ def damage(root: Path, which: str) -> None:
 
 
 @pytest.mark.parametrize("which", ["file", "folder", "file of a folder"])
-def test_a_damaged_cache_is_made_anew(place: Place, which: str) -> None:
-    """An output that must come out of a damaged cache is computed again, and the cache is whole."""
-    project = place.back("done")
+def test_a_damaged_cache_is_rebuilt(place: Place, which: str) -> None:
+    """An output whose cached object is damaged is computed again, and the cache is intact."""
+    project = place.restore("done")
     damage(project.root, which)
     shutil.rmtree(project.root / "data/bundle")
     (project.root / "data/validation.json").unlink()
@@ -211,9 +211,9 @@ def test_a_damaged_cache_is_made_anew(place: Place, which: str) -> None:
     require_equal(place)
 
 
-def test_a_killed_server_is_said(place: Place) -> None:
-    """With Prefect's server killed under it a run ends in seconds with a paragraph; the next works."""
-    project = place.back("fresh")
+def test_a_killed_server_is_reported(place: Place) -> None:
+    """A run whose Prefect server is killed ends in seconds with a paragraph; the next run works."""
+    project = place.restore("fresh")
     process = subprocess.Popen(
         [str(project.root / ".venv/bin/refit"), "run", "--quiet"],
         cwd=project.root,
@@ -227,12 +227,12 @@ def test_a_killed_server_is_said(place: Place) -> None:
             assert process.poll() is None
             time.sleep(0.05)
         psutil.Process(servers.running(project.root)["prefect"].pid).kill()
-        said = process.communicate(timeout=180)[1]
+        error = process.communicate(timeout=180)[1]
     finally:
         process.kill()
         process.wait()
         servers.stop(project.root)
     assert process.returncode == 1
-    assert said.startswith("refit: the Prefect server was lost while the run was at work.")
-    assert len(said.strip().splitlines()) == 1
+    assert error.startswith("refit: the Prefect server was lost while the run was at work.")
+    assert len(error.strip().splitlines()) == 1
     require_equal(place)

@@ -1,8 +1,8 @@
 """Kill -9 at every boundary and at random moments: the end is that of an undisturbed run.
 
-A round begins with a copy of a project that never ran, or of one that has a champion and changed
-parameters; it is started through a door drawn at random, killed, started again, killed again, and
-at last left alone. REFIT_KILLS says how many kills there are (`make crash-test`: 200).
+A round begins with a copy of a project that never ran, or of one with a champion and changed
+parameters. It is started through a random door, killed, started again and killed again; the last
+run is undisturbed. REFIT_KILLS is the number of kills (`make crash-test`: 200).
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from attempt import DOORS, Attempt, stop
 from boundaries import STARTING, Boundary, Marks, boundaries
-from picture import differences, picture, unsound
+from picture import damaged, differences, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -27,11 +27,11 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("REFIT_KILLS", "50"))
 SEED = int(os.environ.get("REFIT_CRASH_SEED", "2013"))
 RANDOM_KILLS = 5
-"""In each round, beside those at boundaries."""
+"""In each round, in addition to those at boundaries."""
 IGNORED = (ROOT / "data/.gitignore").read_text()
-OFTEN = ("dvc", "dvc", "plain", "plain", "flow")
-"""How often each door is drawn: starting a server takes longer than all the rest."""
-CUT = "dvc.lock had been cut short"
+DRAWN_DOORS = ("dvc", "dvc", "plain", "plain", "flow")
+"""The doors with their frequency; starting a server takes longer than everything else."""
+CUT = "a kill had cut dvc.lock short"
 CHANGES = {
     "validate": {"listed_examples": 4},
     "preprocess": {"quantiles": 41},
@@ -39,12 +39,12 @@ CHANGES = {
     "train": {"seed": 7, "epochs": 4},
     "evaluate": {"resamples": 120},
 }
-"""Something for every stage to do again."""
+"""A change that makes every stage run again."""
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """A project's folder as a round finds it, and what an undisturbed run makes of it."""
+class Start:
+    """A project at the start of a round, and its picture after an undisturbed run."""
 
     name: str
     folder: Path
@@ -53,15 +53,15 @@ class Beginning:
 
 @dataclass
 class Tally:
-    """What was killed, and where."""
+    """What was killed and where."""
 
     targets: Counter[str] = field(default_factory=Counter)
     places: Counter[str] = field(default_factory=Counter)
     finished: int = 0
     stuck: Counter[str] = field(default_factory=Counter)
-    """What `dvc repro` said when it could not go on without a refit command."""
-    mended: int = 0
-    """Times that a refit command put a cut dvc.lock right."""
+    """Messages of a `dvc repro` that needed a refit command to go on."""
+    repaired: int = 0
+    """Times that a refit command repaired a cut dvc.lock."""
 
     def add(self, target: str, place: str) -> None:
         self.targets[target] += 1
@@ -74,35 +74,35 @@ class Tally:
         lines = [f"{self.kills()} kills in {self.finished} rounds, seed {SEED}"]
         lines += [f"  {n:4} {name}" for name, n in sorted(self.targets.items())]
         lines += [f"  {n:4} {name}" for name, n in sorted(self.places.items())]
-        lines += [f"  {self.mended:4} times dvc.lock was cut short, and mended"]
-        lines += [f"  {n:4} times stuck without refit: {said}" for said, n in self.stuck.items()]
+        lines += [f"  {self.repaired:4} times dvc.lock was cut short and repaired"]
+        lines += [f"  {n:4} times stuck without refit: {text}" for text, n in self.stuck.items()]
         return "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
-def beginnings(
+def starts(
     new_project: Callable[[Path, str], Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Any, list[Beginning]]]:
+) -> Iterator[tuple[Any, list[Start]]]:
     """The project's one folder (paths are part of MLflow's state), and both beginnings of a round."""
     base = tmp_path_factory.mktemp("crash")
     project = new_project(base / "pumps", "pumps")
-    # As in every clone. DVC's own door takes back what it has added to it when a later stage fails.
+    # As in every clone. `dvc repro` removes what it has added to it when a later stage fails.
     (project.root / "data/.gitignore").write_text(IGNORED)
     fresh = base / "fresh"
     shutil.copytree(project.root, fresh, symlinks=True)
     finish(project, "dvc")
-    first = Beginning("never ran", fresh, picture(project.root))
+    first = Start("never ran", fresh, picture(project.root))
     for section, values in CHANGES.items():
         project.change(section, **values)
-    reigning = base / "reigning"
-    shutil.copytree(project.root, reigning, symlinks=True)
+    champion = base / "champion"
+    shutil.copytree(project.root, champion, symlinks=True)
     finish(project, "plain")
-    yield project, [first, Beginning("has a champion", reigning, picture(project.root))]
+    yield project, [first, Start("has a champion", champion, picture(project.root))]
     stop(project.root)
 
 
 def finish(project: Any, door: str) -> None:
-    """An undisturbed run."""
+    """Run undisturbed."""
     log = project.root / ".refit/crash.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w+") as output:
@@ -111,15 +111,15 @@ def finish(project: Any, door: str) -> None:
 
 
 def test_the_end_is_the_same_whatever_was_killed(
-    beginnings: tuple[Any, list[Beginning]], capsys: pytest.CaptureFixture[str]
+    starts: tuple[Any, list[Start]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After kills of any process at any moment the next run needs no hand and ends as unbroken."""
-    project, starts = beginnings
+    """After kills of any process at any moment the next run ends like an undisturbed one."""
+    project, folders = starts
     tally = Tally()
     number = 0
     while not enough(tally):
         assert number < KILLS, f"never reached: {missing(tally)}\n{tally.text()}"
-        start = starts[number % 2]
+        start = folders[number % 2]
         shutil.rmtree(project.root)
         shutil.copytree(start.folder, project.root, symlinks=True)
         Round(project, start, number, tally).run()
@@ -139,19 +139,19 @@ def enough(tally: Tally) -> bool:
 
 
 class Round:
-    """Kills in one project until its plan is through; then it must be as the undisturbed one."""
+    """Kills in one project according to a plan; then its picture must be the undisturbed one."""
 
-    def __init__(self, project: Any, start: Beginning, number: int, tally: Tally) -> None:
+    def __init__(self, project: Any, start: Start, number: int, tally: Tally) -> None:
         self.project, self.start, self.tally = project, start, tally
         self.draw = random.Random(f"{SEED}-{number}")
         self.name = f"seed {SEED}, round {number} ({start.name})"
-        self.began = Marks(project.root)
+        self.marks = Marks(project.root)
         self.plan = self.draw_plan()
         self.only: str | None = None
-        self.told: list[str] = []
+        self.kills: list[str] = []
 
     def draw_plan(self) -> list[Boundary | None]:
-        """Every boundary, with random moments (None) between; at last what was never reached."""
+        """Every boundary and random moments (None) between them; later what was never reached."""
         if self.tally.kills() >= KILLS:
             return [each for each in boundaries() if each.name in missing(self.tally)]
         plan: list[Boundary | None] = list(boundaries())
@@ -163,18 +163,18 @@ class Round:
         for place in self.plan:
             if enough(self.tally):
                 break
-            if place is None or not place.passed(self.project.root, self.began):
+            if place is None or not place.passed(self.project.root, self.marks):
                 self.attempt(place)
-        self.leave_alone()
+        self.finish()
         stop(self.project.root)
         wrong = differences(self.start.expected, picture(self.project.root))
         assert not wrong, self.message("\n".join(wrong))
-        assert not unsound(self.project.root), self.message("DVC's cache is damaged")
+        assert not damaged(self.project.root), self.message("DVC's cache is damaged")
         self.tally.finished += 1
 
     def attempt(self, place: Boundary | None) -> None:
-        """Start a run and kill it at the place, or at a random moment, unless it ends before."""
-        door = self.draw.choice([d for d in OFTEN if place is None or d in place.doors])
+        """Start a run and kill it at the boundary, or at a random moment, unless it ends before."""
+        door = self.draw.choice([d for d in DRAWN_DOORS if place is None or d in place.doors])
         if self.only and door != self.only:
             door = self.only if place is None or self.only in place.doors else self.unblocked(door)
         if place and place.name == STARTING:
@@ -204,47 +204,47 @@ class Round:
         return False
 
     def target(self, place: Boundary | None) -> str:
-        """One of the place's, drawn; the first server that starts is killed, lest none ever be."""
+        """A random target of the boundary; the first server to start is always the target."""
         if place and place.name == STARTING and not self.tally.targets["server through flow"]:
             return "server"
         return self.draw.choice(place.targets if place else ("run", "stage", "server"))
 
     def kill(self, attempt: Attempt, target: str, place: str) -> None:
-        """Kill the target, or the run itself where the target is not there."""
+        """Kill the target, or the run where the target is not running."""
         if target == "stage" and (stage := attempt.kill_stage()):
             self.tally.add(f"stage through {attempt.door}", place)
-            self.told.append(f"{stage} killed through {attempt.door}: {place}")
+            self.kills.append(f"{stage} killed through {attempt.door}: {place}")
             attempt.wait()
         elif target == "server" and attempt.door == "flow" and attempt.kill_server():
             self.tally.add("server through flow", place)
-            self.told.append(f"server killed: {place}")
+            self.kills.append(f"server killed: {place}")
             time.sleep(self.draw.uniform(0, 2))
             if not attempt.over():
                 self.kill(attempt, "run", "a moment after its server")
         elif attempt.process.poll() is None:
             attempt.kill()
             self.tally.add(f"run through {attempt.door}", place)
-            self.told.append(f"run killed through {attempt.door}: {place}")
+            self.kills.append(f"run killed through {attempt.door}: {place}")
 
-    def judge(self, attempt: Attempt, said: str) -> None:
-        """Killed, finished, failed because a part was killed, or stuck on a file that DVC cut."""
-        assert "Traceback" not in said, self.message(said)
-        self.tally.mended += CUT in said
+    def judge(self, attempt: Attempt, text: str) -> None:
+        """Killed, finished, failed because a part was killed, or stuck on a file that was cut short."""
+        assert "Traceback" not in text, self.message(text)
+        self.tally.repaired += CUT in text
         self.only = None
         status = attempt.process.returncode
-        if status in {0, -9} or "SIGKILL" in said or "exited with -9" in said:
+        if status in {0, -9} or "SIGKILL" in text or "exited with -9" in text:
             return
-        if "server" in said and attempt.door == "flow":
+        if "server" in text and attempt.door == "flow":
             return
-        assert attempt.door == "dvc", self.message(said)
-        cut = re.search(r"dvc\.lock' validation failed|dvc\.lock', YAML|RWLock", said)
-        assert cut is not None, self.message(said)
+        assert attempt.door == "dvc", self.message(text)
+        cut = re.search(r"dvc\.lock' validation failed|dvc\.lock', YAML|RWLock", text)
+        assert cut is not None, self.message(text)
         self.tally.stuck[cut[0]] += 1
         self.only = "plain"
 
-    def leave_alone(self) -> None:
-        """The last run, undisturbed; a `dvc repro` that is stuck on a cut file goes by refit."""
-        door = self.only or self.draw.choice(OFTEN)
+    def finish(self) -> None:
+        """The last, undisturbed run; where `dvc repro` is stuck on a cut file, through refit."""
+        door = self.only or self.draw.choice(DRAWN_DOORS)
         log = self.project.root / ".refit/crash.log"
         with log.open("w+") as output:
             attempt = Attempt(self.project, door, output)
@@ -256,11 +256,11 @@ class Round:
             assert attempt.process.returncode == 0, self.message(log.read_text())
 
     def unblocked(self, door: str) -> str:
-        """The door, after `refit status` has swept what stopped `dvc repro`."""
-        said = self.project.call("refit", "status").stderr
-        self.tally.mended += CUT in said
+        """The door, after `refit status` has repaired what stopped `dvc repro`."""
+        warnings = self.project.call("refit", "status").stderr
+        self.tally.repaired += CUT in warnings
         return door
 
     def message(self, text: str) -> str:
-        kills = "\n".join(self.told)
+        kills = "\n".join(self.kills)
         return f"{self.name}\n{kills}\n{text[-6000:]}"

@@ -1,4 +1,4 @@
-"""A person's answer in Prefect: a real server, a real worker, and both restarted in between."""
+"""A person's answer in Prefect: with a real server and worker, both restarted before the answer."""
 
 import json
 import signal
@@ -20,27 +20,27 @@ from refit.registry.client import Registry
 from refit.workspace import servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND}
-"""Its database was locked; the form is written just after the run is suspended."""
+RETRIED = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND}
+"""Answers after which a request is repeated: the database is locked, or the form not yet written."""
 PATIENCE = 120.0
-"""Seconds until a run must have come to a state."""
+"""Seconds until a run must have reached a state."""
 
 
 @pytest.fixture
 def project(
     projects: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Any]:
-    """A project whose pipeline has run, and in which a person decides."""
+    """A project whose pipeline has run and in which a person decides."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    found = projects("pumps").copy(tmp_path / "pumps")
-    found.change("promote", approval="person")
-    yield found
-    servers.stop(found.root)
+    copy = projects("pumps").copy(tmp_path / "pumps")
+    copy.change("promote", approval="person")
+    yield copy
+    servers.stop(copy.root)
 
 
 @contextmanager
 def up(project: Any) -> Iterator[None]:
-    """`refit up` from its start to its end by Ctrl-C."""
+    """`refit up` runs within the block; Ctrl-C ends it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "refit.cli.app", "up"],
         cwd=project.root,
@@ -58,32 +58,32 @@ def up(project: Any) -> Iterator[None]:
 
 
 def ask(root: Path, path: str, body: dict[str, Any] | None = None) -> Any:
-    """The answer of Prefect's server; with a body it is a POST."""
+    """The reply of Prefect's server; with a body the request is a POST."""
     address = f"{servers.running(root)['prefect'].url}/api/{path}"
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
         address, data=data, headers={"content-type": "application/json"}
     )
-    for busy in (True, True, True, False):
+    for can_retry in (True, True, True, False):
         try:
             with urllib.request.urlopen(request, timeout=20) as reply:
                 return json.loads(reply.read() or b"null")
         except urllib.error.HTTPError as error:
-            if error.code not in LATER or not busy:
+            if error.code not in RETRIED or not can_retry:
                 raise
             time.sleep(1)
     return None
 
 
 def start(root: Path) -> str:
-    """Start the deployment, bringing no partition; returns the run."""
+    """Start the deployment without ingesting; returns the run's id."""
     deployment = ask(root, "deployments/name/retrain/retrain")
     path = f"deployments/{deployment['id']}/create_flow_run"
     return str(ask(root, path, {"parameters": {"until": None}})["id"])
 
 
 def wait(root: Path, run: str, *names: str) -> dict[str, Any]:
-    """The run's state, as soon as it has one of these names."""
+    """Wait until the run's state has one of these names, and return the state."""
     deadline = time.monotonic() + PATIENCE
     while True:
         state: dict[str, Any] = ask(root, f"flow_runs/{run}")["state"]
@@ -99,7 +99,7 @@ def answer(root: Path, run: str, **form: str) -> Any:
 
 
 def test_a_run_waits_for_a_person(project: Any) -> None:
-    """It is suspended with a form, outlives its server, and goes on with what was answered."""
+    """The run is suspended with a form, outlives its server, and carries the answer out."""
     root = project.root
     with up(project):
         run = start(root)
@@ -113,8 +113,8 @@ def test_a_run_waits_for_a_person(project: Any) -> None:
         assert refused["status"] == "REJECT"
         assert wait(root, run, "Suspended")
     with up(project):
-        told = answer(root, run, answer="approve", why="looks right", who="ann")
-        assert told["status"] == "ACCEPT"
+        reply = answer(root, run, answer="approve", why="looks right", who="ann")
+        assert reply["status"] == "ACCEPT"
         assert wait(root, run, "Completed")["message"] == "Version 1 is champion now."
         assert answer(root, run, answer="reject")["status"] != "ACCEPT"
     entry = approval.history(root).entries[-1][1]
@@ -122,21 +122,21 @@ def test_a_run_waits_for_a_person(project: Any) -> None:
     assert Registry(root, "pumps").aliased("champion") == 1
 
 
-def test_the_first_answer_stands(project: Any) -> None:
-    """A run whose version was answered elsewhere says so: when it goes on, or at once."""
+def test_the_first_answer_counts(project: Any) -> None:
+    """A run whose version was answered elsewhere ends as Overtaken: on its answer, or immediately."""
     root = project.root
     with up(project):
         run = start(root)
         wait(root, run, "Suspended")
         approval.decline(root, 1, why="not today", who="bob")  # on another machine
         assert answer(root, run, answer="approve")["status"] == "ACCEPT"
-        said = wait(root, run, "Overtaken")["message"]
-        assert said == "version 1 does not wait: entry 2 of the ledger: decline by bob"
+        message = wait(root, run, "Overtaken")["message"]
+        assert message == "version 1 does not wait: entry 2 of the ledger: decline by bob"
         project.change("promote", confidence=0.9)  # another policy asks again
         run = start(root)
         wait(root, run, "Suspended")
-        told = project.call("refit", "approve", "1", "--why", "now it is").stdout
-        assert "the run that waited in Prefect was told" in told
+        shown = project.call("refit", "approve", "1", "--why", "now it is").stdout
+        assert "the run that waited in Prefect was told" in shown
         assert "approve by" in wait(root, run, "Overtaken")["message"]
     kinds = [entry.kind for _, entry in approval.history(root).entries]
     assert kinds == ["wait", "decline", "wait", "approve"]
@@ -144,7 +144,7 @@ def test_the_first_answer_stands(project: Any) -> None:
 
 
 def test_a_plain_run_does_not_hang(project: Any) -> None:
-    """It ends and says who is awaited and how to answer, each time."""
+    """It ends and says that a person is awaited and how to answer, each time."""
     for _ in range(2):
         shown = project.call("refit", "run", "--no-server").stdout
         assert "Version 1 waits for a person: `refit approve 1` or `refit reject 1" in shown

@@ -1,4 +1,4 @@
-"""Local servers: one of each kind, found again by who they are, and none left behind."""
+"""Local servers: one of each kind, found again by id and start time, and all stopped."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ server = servers.ensure(Path(sys.argv[1]), "prefect")
 print(server.pid, server.port)
 """
 LISTEN = ("http.server", "0", "--bind", "127.0.0.1")
-"""Stands for any program that runs until it is told to end."""
+"""The command of a program that runs until it is stopped."""
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_starts_at_once_give_one_server(root: Path) -> None:
-    """Two commands that need a server share one, on a port of its own, all in the project."""
-    with closing(socket.socket()) as stranger:
-        stranger.bind(("127.0.0.1", 0))
-        stranger.listen()
-        taken = stranger.getsockname()[1]
+def test_simultaneous_starts_give_one_server(root: Path) -> None:
+    """Two commands that need a server share one, on a free port, with all files in the project."""
+    with closing(socket.socket()) as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
         environment = os.environ | {"PREFECT_SERVER_API_PORT": str(taken)}
         starting = [
             subprocess.Popen(
@@ -65,28 +65,28 @@ def test_starts_at_once_give_one_server(root: Path) -> None:
 
 
 def test_a_second_of_a_kind_is_refused(root: Path) -> None:
-    """A program that runs already is named, not started beside itself."""
+    """A program that runs already is named, not started a second time."""
     first = servers.launch(root, "worker", LISTEN, {})
     with pytest.raises(SetupError, match=f"process {first.pid}"):
         servers.launch(root, "worker", LISTEN, {})
     assert servers.running(root) == {"worker": first}
 
 
-def test_stopping_is_prompt_and_complete(root: Path) -> None:
-    """What another command started ends at once, though that command has not yet noticed."""
+def test_stopping_is_fast_and_complete(root: Path) -> None:
+    """Servers of another command end fast, even while they are zombies of that command."""
     names = ("mlflow", "prefect", "worker")
-    found = [servers.launch(root, name, LISTEN, {}) for name in names]
+    launched = [servers.launch(root, name, LISTEN, {}) for name in names]
     stop = "from pathlib import Path; from refit.workspace import servers; print(servers.stop(Path.cwd()))"
-    began = time.monotonic()
-    told = subprocess.check_output([sys.executable, "-c", stop], cwd=root, text=True)
-    assert time.monotonic() - began < servers.GRACE
-    assert told == "('worker', 'mlflow', 'prefect')\n"
-    assert not any(server.alive() for server in found)
+    started = time.monotonic()
+    output = subprocess.check_output([sys.executable, "-c", stop], cwd=root, text=True)
+    assert time.monotonic() - started < servers.GRACE
+    assert output == "('worker', 'mlflow', 'prefect')\n"
+    assert not any(server.alive() for server in launched)
     assert servers.dead(root) == ()
 
 
-def test_a_server_that_died_is_told_from_one_that_was_stopped(root: Path) -> None:
-    """A killed process is named as dead; a new one can then be started."""
+def test_a_dead_server_differs_from_a_stopped_one(root: Path) -> None:
+    """A killed server is dead, a stopped one is not; a new one can then be started."""
     server = servers.launch(root, "worker", LISTEN, {})
     assert servers.dead(root) == ()
     psutil.Process(server.pid).kill()
@@ -96,10 +96,10 @@ def test_a_server_that_died_is_told_from_one_that_was_stopped(root: Path) -> Non
     assert servers.launch(root, "worker", LISTEN, {}).pid != server.pid
 
 
-def test_nobody_else_is_taken_for_the_server(root: Path) -> None:
-    """While another program has the port, a living process of ours is not well; then it is said."""
+def test_another_program_on_the_port_is_not_the_server(root: Path) -> None:
+    """While another program has the port, the server does not answer; the error shows the log."""
     (root / "api").mkdir()
-    (root / "api/health").write_text("well")
+    (root / "api/health").write_text("healthy")
     other = servers.launch(root, "mlflow", LISTEN, {})
     ours = servers.launch(root, "worker", LISTEN, {})
     ports: list[int] = []
@@ -115,8 +115,8 @@ def test_nobody_else_is_taken_for_the_server(root: Path) -> None:
     servers.wait(root, replace(other, name="prefect", port=ports[0]))
 
 
-def test_a_server_that_cannot_start_is_said(root: Path) -> None:
-    """The error has the last lines of the log."""
+def test_a_server_that_cannot_start_is_reported(root: Path) -> None:
+    """The error ends in the last lines of the log."""
     server = servers.launch(root, "prefect", ("no_such_program",), {})
     with pytest.raises(SetupError, match="No module named no_such_program"):
         servers.wait(root, server)

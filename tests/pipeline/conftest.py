@@ -1,9 +1,10 @@
-"""A real Git and DVC repository per test, with shell stages that write down when they really ran.
+"""A real Git and DVC repository for each test; its shell stages record when they ran.
 
-The empty repository is made once and copied, because `dvc init` costs a second. DVC's own state
-(hashes it has seen) lives in the test's folder too, so that nothing is left in /var/tmp.
+The empty repository is made once and copied, because `dvc init` takes a second. DVC's state (the
+hashes that it has computed) is in the test's folder too, so that nothing stays in /var/tmp.
 """
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from refit.pipeline.dvc import StageResult, open_pipeline
 
 PATIENCE = 30.0
-"""Seconds after which a test gives up waiting for what must happen."""
+"""Seconds after which a test that waits fails."""
 
 RUN = """\
 import sys
@@ -59,7 +60,7 @@ class Repository:
         return (self.root / "dvc.lock").read_bytes()
 
     def ran(self) -> list[str]:
-        """The stages that really ran since the last call, by their own account."""
+        """The stages that ran since the last call, as they recorded it."""
         path = self.root / "ran"
         names = path.read_text().split() if path.exists() else []
         path.unlink(missing_ok=True)
@@ -84,18 +85,18 @@ class Repository:
             ]
 
     def run(self, *, force: bool = False, wait: float = 5) -> dict[str, str]:
-        """As `results`, the outcomes by stage."""
+        """The outcomes of `results` by stage."""
         return {r.stage: str(r.outcome) for r in self.results(force=force, wait=wait)}
 
     def through(self, door: str) -> None:
-        """Bring everything up to date through one of the two doors."""
+        """Bring every stage up to date through one of the doors."""
         if door == "refit":
             self.run()
         else:
             self.dvc("repro")
 
     def start(self, door: str, *, wait: float = PATIENCE) -> "subprocess.Popen[str]":
-        """A process of its own group that goes through one of the doors."""
+        """Start a process, in its own group, that runs every stage through one of the doors."""
         commands = {
             "refit": [str(self.root / ".venv/bin/python"), "-c", RUN, str(wait)],
             "dvc": [str(self.root / ".venv/bin/dvc"), "repro"],
@@ -116,16 +117,16 @@ class Repository:
         await_true((self.root / name).exists, f"no {name}")
 
 
-def await_true(condition: Callable[[], bool], otherwise: str) -> None:
+def await_true(condition: Callable[[], bool], message: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, message
         time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An initialised repository with tracked rows and one parameter; to be copied."""
+    """A repository with tracked rows and one parameter; to be copied."""
     root = tmp_path_factory.mktemp("empty")
     repository = Repository(root)
     (root / ".venv").symlink_to(sys.prefix)
@@ -150,7 +151,7 @@ def _state_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_repository(empty: Path, tmp_path: Path) -> Iterator[Callable[[str], Repository]]:
-    """Makes fresh repositories by name; ends what a failed test left running in them."""
+    """Makes fresh repositories by name; kills what a failed test left running in them."""
     made: list[Repository] = []
 
     def make(name: str) -> Repository:
@@ -161,9 +162,10 @@ def make_repository(empty: Path, tmp_path: Path) -> Iterator[Callable[[str], Rep
     yield make
     for process in [process for repository in made for process in repository.started]:
         if process.poll() is None:
-            children = psutil.Process(process.pid).children(recursive=True)
-            for each in [process, *children]:
-                each.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                children = psutil.Process(process.pid).children(recursive=True)
+                for each in [*children, process]:
+                    each.kill()
         process.communicate()
 
 
@@ -175,5 +177,5 @@ def repository(make_repository: Callable[[str], Repository]) -> Repository:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool], str], None]:
-    """Waits until something has become true, or fails with the words."""
+    """Waits until a condition is true, or fails with the given words."""
     return await_true

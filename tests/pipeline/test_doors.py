@@ -1,4 +1,4 @@
-"""One cache behind two doors: what one door has done the other finds, in the same dvc.lock."""
+"""Two doors to one cache: each door finds the other's results, in the same dvc.lock."""
 
 import shutil
 from collections.abc import Callable
@@ -57,13 +57,13 @@ def line(repository: Any) -> Any:
 def test_both_doors_write_the_same_lock_and_find_the_others_results(
     make_repository: Callable[[str], Any],
 ) -> None:
-    """After one door the other has nothing to do, and dvc.lock has the same bytes throughout."""
+    """After one door the other has nothing to do, and dvc.lock has the same bytes."""
     one, two = make_repository("one"), make_repository("two")
     for repository in (one, two):
         repository.define(DIAMOND)
     one.dvc("repro")
     assert two.run() == dict.fromkeys(STAGES, "Completed")
-    assert one.ran() == two.ran() == list(STAGES), "both take the stages in one order"
+    assert one.ran() == two.ran() == list(STAGES), "both run the stages in the same order"
     assert one.lock() == two.lock()
 
     assert one.run() == dict.fromkeys(STAGES, "Cached")
@@ -80,8 +80,8 @@ def test_both_doors_write_the_same_lock_and_find_the_others_results(
     assert two.run() == dict.fromkeys(STAGES, "Cached")
 
 
-def test_changed_rows_are_noted_alike(make_repository: Callable[[str], Any]) -> None:
-    """A new file in the tracked folder moves its .dvc file and dvc.lock alike in both doors."""
+def test_changed_rows_are_recorded_alike(make_repository: Callable[[str], Any]) -> None:
+    """A new file in the tracked folder changes its .dvc file and dvc.lock alike through both doors."""
     one, two = make_repository("one"), make_repository("two")
     for repository, door in ((one, "dvc"), (two, "refit")):
         repository.define(DIAMOND)
@@ -97,10 +97,10 @@ def test_changed_rows_are_noted_alike(make_repository: Callable[[str], Any]) -> 
 
 @pytest.mark.parametrize("door", ["refit", "dvc"])
 def test_a_lost_or_edited_output_is_restored(line: Any, door: str) -> None:
-    """An output that was deleted or edited comes back without a run, whoever had made it."""
+    """An output that was deleted or edited is restored without a run, whichever door made it."""
     line.through(door)
     line.ran()
-    kept, text = line.lock(), line.read("first.out")
+    lock, text = line.lock(), line.read("first.out")
     (line.root / "first.out").unlink()
     line.write("second.out", "edited by hand\n")
     first, second = line.results()
@@ -108,24 +108,35 @@ def test_a_lost_or_edited_output_is_restored(line: Any, door: str) -> None:
     assert (second.outcome, second.reason) == (Outcome.RESTORED, "modified output second.out")
     assert (line.read("first.out"), line.read("second.out")) == (text, text * 2)
     assert line.ran() == []
-    assert line.lock() == kept
+    assert line.lock() == lock
+
+
+def test_a_frozen_stage_keeps_its_output(line: Any) -> None:
+    """DVC takes the output of a frozen stage as it is: nothing ran and nothing was restored."""
+    line.run()
+    line.ran()
+    line.dvc("freeze", "second")
+    line.write("second.out", "edited by hand\n")
+    assert line.run() == {"first": "Cached", "second": "Cached"}
+    assert line.read("second.out") == "edited by hand\n"
+    assert line.ran() == []
 
 
 def test_a_lost_cache_is_filled_again(line: Any) -> None:
-    """What DVC no longer holds is computed, and the lock stays as it was."""
+    """A result that DVC no longer has is computed again, and the lock stays as it was."""
     line.run()
     line.ran()
-    kept = line.lock()
+    lock = line.lock()
     (line.root / "second.out").unlink()
     shutil.rmtree(line.root / ".dvc/cache")
     line.dvc("commit", "-q", "-f", "data/rows.dvc")
     assert line.run() == {"first": "Completed", "second": "Completed"}
     assert line.ran() == ["first", "second"]
-    assert line.lock() == kept
+    assert line.lock() == lock
 
 
-def test_a_parameter_goes_there_and_back(line: Any) -> None:
-    """A parameter set A, B, A runs, runs and restores; the third lock equals the first."""
+def test_a_parameter_changes_there_and_back(line: Any) -> None:
+    """Values A, B, A of a parameter: run, run, restore. The third lock equals the first."""
     locks, outcomes = [], []
     for value in (1, 2, 1):
         line.params(value)
@@ -148,7 +159,7 @@ def test_a_parameter_goes_there_and_back(line: Any) -> None:
     ],
 )
 def test_the_reason_names_what_changed(line: Any, name: str, text: str, reason: str) -> None:
-    """Each kind of change is called by its name, before the run and in its result."""
+    """Each kind of change has its name, before the run and in the result."""
     with open_pipeline(line.root) as pipeline:
         assert pipeline.changes() == {"first": ("never ran here",), "second": ("never ran here",)}
     line.run()
@@ -158,7 +169,7 @@ def test_the_reason_names_what_changed(line: Any, name: str, text: str, reason: 
     with open_pipeline(line.root) as pipeline:
         changes = pipeline.changes()
     assert "second" not in changes
-    assert [reason in said for said in changes["first"]] == [True]
+    assert [reason in change for change in changes["first"]] == [True]
     if "b: 2" not in text:
         first, second = line.results()
         assert (first.outcome, first.reason) == (Outcome.COMPLETED, changes["first"][0])
@@ -166,33 +177,33 @@ def test_the_reason_names_what_changed(line: Any, name: str, text: str, reason: 
 
 
 def test_an_unrelated_parameter_changes_nothing(line: Any) -> None:
-    """A parameter that no stage reads, and a comment, run nothing."""
+    """A parameter that no stage reads and a comment cause no run."""
     line.run()
     line.write("params.yaml", "# a comment\nb: 3\na: 1\n")
     assert line.run() == {"first": "Cached", "second": "Cached"}
 
 
 def test_force_runs_what_is_cached(line: Any) -> None:
-    """A forced run computes every stage, says so, and leaves the lock as it was."""
+    """A forced run computes every stage, reports that, and leaves the lock as it was."""
     line.run()
     line.ran()
-    kept = line.lock()
+    lock = line.lock()
     results = line.results(force=True)
     assert [(r.outcome, r.reason) for r in results] == [(Outcome.COMPLETED, "forced")] * 2
     assert line.ran() == ["first", "second"]
-    assert line.lock() == kept
+    assert line.lock() == lock
 
 
 def test_a_result_carries_its_seconds(line: Any) -> None:
-    """A stage's seconds are those that it took."""
+    """The seconds of a result are those that the stage took."""
     line.define(LINE.replace("echo first >> ran", "sleep 0.4"))
     first, second = line.results()
     assert 0.4 <= first.seconds < 5
     assert second.seconds < first.seconds
 
 
-def test_tracking_says_whether_it_changed(line: Any) -> None:
-    """Adding the same content again is no change; new content and a new file are."""
+def test_tracking_returns_whether_it_changed(line: Any) -> None:
+    """Adding the same content again is not a change; new content and a new file are."""
     rows = line.root / "data/rows"
     line.run()
     with open_pipeline(line.root) as pipeline:

@@ -1,4 +1,4 @@
-"""dvc.yaml names the code that its stages import: the committed file, and any that is mended."""
+"""dvc.yaml names the code that its stages import: the committed file, and a file that was fixed."""
 
 import functools
 import shutil
@@ -20,7 +20,7 @@ EXTRA = "stage validate: src/refit/serving/bundle.py is named under `deps` but n
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_graph() -> Iterator[None]:
-    """The graph of the installed packages, which no test changes, is read once."""
+    """Read the graph of the installed packages once; no test changes it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage_deps, "_graph", functools.cache(stage_deps._graph))
         yield
@@ -28,7 +28,7 @@ def _one_graph() -> Iterator[None]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of what the check reads; the graph itself is that of the installed packages."""
+    """A copy of the files that the check reads; the graph is that of the installed packages."""
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(ROOT / name, tmp_path)
@@ -43,22 +43,22 @@ def change(project: Path, old: str, new: str) -> None:
 
 
 def test_the_committed_file_is_right() -> None:
-    """dvc.yaml as it stands names exactly what each stage imports."""
+    """The committed dvc.yaml names exactly what each stage imports."""
     assert stage_deps.check(ROOT) == []
 
 
 def test_a_right_file_is_not_written(project: Path) -> None:
-    """Mending what is right says nothing and leaves the file alone."""
+    """Fixing a right file reports nothing and does not write it."""
     path = project / "dvc.yaml"
     path.chmod(0o444)
     before = path.stat()
-    assert stage_deps.mend(project) == []
+    assert stage_deps.fix(project) == []
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert path.read_text() == (ROOT / "dvc.yaml").read_text()
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "problems"),
     [
         (DRIFT, "", [LACKS]),
         (DRIFT, DRIFT + BUNDLE, [EXTRA]),
@@ -84,19 +84,19 @@ def test_a_right_file_is_not_written(project: Path) -> None:
     ],
     ids=["removed", "added", "exchanged", "constraints", "dataset", "renamed"],
 )
-def test_a_wrong_dependency_is_named_and_mended(
-    project: Path, old: str, new: str, said: list[str]
+def test_a_wrong_dependency_is_named_and_fixed(
+    project: Path, old: str, new: str, problems: list[str]
 ) -> None:
-    """Each fault is one sentence, and mending gives back the committed file to the byte."""
+    """Each problem is one sentence, and fixing restores the committed file to the byte."""
     change(project, old, new)
-    assert stage_deps.check(project) == said
-    assert stage_deps.mend(project) == said
+    assert stage_deps.check(project) == problems
+    assert stage_deps.fix(project) == problems
     assert (project / "dvc.yaml").read_text() == (ROOT / "dvc.yaml").read_text()
-    assert stage_deps.check(project) == stage_deps.mend(project) == []
+    assert stage_deps.check(project) == stage_deps.fix(project) == []
 
 
 def test_a_stage_depends_on_its_own_code_alone() -> None:
-    """Training does not depend on the dataset's code, nor validation on the network's."""
+    """Training does not depend on the dataset's code, and validation not on the network's."""
     training = stage_deps.closure(ROOT, "train", "flights")
     assert not [path for path in training if "flights" in path]
     assert "src/refit/models/network.py" in training
@@ -106,9 +106,9 @@ def test_a_stage_depends_on_its_own_code_alone() -> None:
 
 
 def test_a_folder_stands_for_its_files_when_all_are_imported(project: Path) -> None:
-    """One module in it that the stage does not import, and the files are named one by one."""
+    """If the stage does not import one module of the folder, the files are named one by one."""
     assert "src/flights/features" in stage_deps.closure(project, "preprocess", "flights")
-    (project / "src/flights/features/notes.py").write_text('"""Only words."""\n')
+    (project / "src/flights/features/notes.py").write_text('"""Only a docstring."""\n')
     assert "src/flights/features" in stage_deps.closure(project, "preprocess", "flights")
     (project / "src/flights/features/unused.py").write_text("VALUE = 1\n")
     named = stage_deps.closure(project, "preprocess", "flights")
@@ -116,8 +116,8 @@ def test_a_folder_stands_for_its_files_when_all_are_imported(project: Path) -> N
     assert not {"src/flights/features", "src/flights/features/unused.py"} & set(named)
 
 
-def test_every_stage_is_looked_at(project: Path) -> None:
-    """A fault in each of two stages is named with its stage."""
+def test_every_stage_is_checked(project: Path) -> None:
+    """A problem in each of two stages is named with its stage."""
     change(project, DRIFT, "")
     change(project, "      - src/refit/stages/train.py\n", "")
     assert stage_deps.check(project) == [
@@ -126,7 +126,7 @@ def test_every_stage_is_looked_at(project: Path) -> None:
     ]
 
 
-def test_mending_keeps_comments_and_data(project: Path) -> None:
+def test_fixing_keeps_comments_and_data(project: Path) -> None:
     """Comments above and between stages stay, and so do data dependencies in their order."""
     change(project, "  train:\n", "  # The long one.\n  train:\n")
     change(project, "      - data/model\n      - data/baseline\n", "      - data/baseline\n")
@@ -134,7 +134,7 @@ def test_mending_keeps_comments_and_data(project: Path) -> None:
     change(project, "    params:\n", "    params:  # read once\n")
     right = (project / "dvc.yaml").read_text()
     change(project, DRIFT, BUNDLE)
-    stage_deps.mend(project)
+    stage_deps.fix(project)
     assert (project / "dvc.yaml").read_text() == right
 
 
@@ -151,48 +151,48 @@ def test_mending_keeps_comments_and_data(project: Path) -> None:
     ],
     ids=["at data", "above data", "at code", "after the list"],
 )
-def test_mending_keeps_comments_in_the_list(project: Path, old: str, new: str) -> None:
+def test_fixing_keeps_comments_in_the_list(project: Path, old: str, new: str) -> None:
     """Comments among the dependencies stay where they are."""
     change(project, old, new)
     right = (project / "dvc.yaml").read_text()
     change(project, DRIFT, "")
-    stage_deps.mend(project)
+    stage_deps.fix(project)
     assert (project / "dvc.yaml").read_text() == right
 
 
-def test_other_commands_are_left_alone(project: Path) -> None:
-    """A stage that is not Refit's may depend on whatever it likes."""
+def test_other_commands_are_ignored(project: Path) -> None:
+    """A stage that is not Refit's may have any dependencies."""
     change(
         project, "stages:\n", "stages:\n  own:\n    cmd: make\n    deps: [src/refit/cli/app.py]\n"
     )
     before = (project / "dvc.yaml").read_text()
-    assert stage_deps.check(project) == stage_deps.mend(project) == []
+    assert stage_deps.check(project) == stage_deps.fix(project) == []
     assert (project / "dvc.yaml").read_text() == before
 
 
 def test_a_stage_without_a_module_is_named(project: Path) -> None:
-    """A stage of Refit's that has no module says where one is expected; nothing is written."""
+    """For a stage without a module the error says where one is expected; nothing is written."""
     change(project, "  validate:\n", "  inspect:\n")
     before = (project / "dvc.yaml").read_text()
-    for ask in (stage_deps.check, stage_deps.mend):
+    for ask in (stage_deps.check, stage_deps.fix):
         with pytest.raises(ConfigError, match=r"stage inspect has no .*src/refit/stages/inspect"):
             ask(project)
     assert (project / "dvc.yaml").read_text() == before
 
 
 def test_an_unknown_dataset_is_named(project: Path) -> None:
-    """A dataset that is no package is said with the place that names it."""
+    """For a dataset that is not a package the error names the place that names it."""
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("dataset: flights", "dataset: no_such_rows"))
     with pytest.raises(ConfigError, match=r"params\.yaml.*no_such_rows"):
         stage_deps.check(project)
 
 
-def test_a_stage_without_dependencies_is_mended(project: Path) -> None:
+def test_a_stage_without_dependencies_is_fixed(project: Path) -> None:
     """A new stage with no `deps` yet gets them."""
     text = (project / "dvc.yaml").read_text()
     begin = text.index("    deps:\n")
     end = text.index("    params:\n", begin)
     (project / "dvc.yaml").write_text(text[:begin] + text[end:])
-    stage_deps.mend(project)
+    stage_deps.fix(project)
     assert stage_deps.check(project) == []

@@ -1,9 +1,10 @@
-"""Kill -9 in the middle of a stage: the stage dies as well, and the next run just works."""
+"""Kill -9 in the middle of a stage: the stage dies too, and the next run works."""
 
 import ctypes
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,14 +50,14 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def define(repository: Any, *, pause: float, before: str = "") -> None:
-    """The same stages and the same lock, whatever the pause: work.py is no dependency."""
+    """The same stages and the same lock for any pause: work.py is not a dependency."""
     repository.define(STAGES)
     repository.write("work.py", WORK.format(pause=pause, before=before))
 
 
 @pytest.fixture(scope="module")
 def undisturbed() -> list[bytes]:
-    """The dvc.lock that the first undisturbed run left."""
+    """The dvc.lock of the first undisturbed run."""
     return []
 
 
@@ -89,7 +90,7 @@ def alive(pid: int) -> bool:
         ("dvc", "half", "dvc"),
     ],
 )
-def test_a_kill_takes_the_stage_along_and_the_next_run_works(
+def test_a_kill_ends_the_stage_and_the_next_run_works(
     make_repository: Callable[[str], Any],
     undisturbed: list[bytes],
     wait_until: Callable[[Callable[[], bool], str], None],
@@ -97,7 +98,7 @@ def test_a_kill_takes_the_stage_along_and_the_next_run_works(
     moment: str,
     door: str,
 ) -> None:
-    """Only the parent is killed; its stage goes with it, and either door finishes the work."""
+    """Only the parent is killed; its stage ends too, and either door finishes the work."""
     lock = expected(make_repository, undisturbed)
     repository = make_repository("repository")
     define(repository, pause=PAUSE)
@@ -114,17 +115,17 @@ def test_a_kill_takes_the_stage_along_and_the_next_run_works(
 
     define(repository, pause=0)
     repository.through(door)
-    assert repository.ran() == ["second"], "what had been finished is not done again"
+    assert repository.ran() == ["second"], "a finished stage does not run again"
     assert repository.read("second.out") == "1\n2\na: 1\n" * 2
     assert repository.lock() == lock
     assert repository.run() == {"first": "Cached", "second": "Cached"}
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.02, 0.04])
-def test_a_kill_while_the_result_is_taken_in(
+def test_a_kill_while_the_result_is_recorded(
     make_repository: Callable[[str], Any], undisturbed: list[bytes], delay: float
 ) -> None:
-    """Killed just after the stage ended, the result stands in the lock or is made again."""
+    """After a kill just when the stage has ended, the result is in the lock or is made again."""
     lock = expected(make_repository, undisturbed)
     repository = make_repository("repository")
     define(repository, pause=0)
@@ -140,9 +141,9 @@ def test_a_kill_while_the_result_is_taken_in(
 
 @pytest.fixture
 def foster(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Who adopts orphans: the first process, or this very one, as in a container without init."""
-    own = request.param == "this process"
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(own))
+    """Which process adopts orphans: the first one, or this one, as in a container without init."""
+    adopts = request.param == "this process"
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(adopts))
     yield request.param
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
@@ -154,7 +155,7 @@ def foster(request: pytest.FixtureRequest) -> Iterator[str]:
         ("refit", "there", "this process"),
         ("dvc", "there", "the first process"),
         ("dvc", "there", "this process"),
-        ("dvc", "swept", "this process"),
+        ("dvc", "deleted", "this process"),
     ],
     indirect=["foster"],
 )
@@ -165,16 +166,16 @@ def test_a_kill_while_the_stage_is_still_loading(
     rwlock: str,
     foster: str,
 ) -> None:
-    """A stage whose parent was killed while Python was still starting does no work either."""
+    """A stage whose parent was killed while Python was starting does no work."""
     define(repository, pause=0, before="pathlib.Path('loading').touch(); time.sleep(1)")
     process = repository.start(door)
     repository.await_file("loading")
     (stage,) = psutil.Process(process.pid).children()
     process.kill()
     process.wait()
-    if rwlock == "swept":
+    if rwlock == "deleted":
         (repository.root / ".dvc/tmp/rwlock").unlink()
-    wait_until(lambda: not alive(stage.pid), "the stage goes on for ever")
+    wait_until(lambda: not alive(stage.pid), "the stage runs on")
     assert not (repository.root / "begun").exists(), "the orphan did its work"
     if foster == "this process":
         os.waitpid(stage.pid, 0)
@@ -183,7 +184,7 @@ def test_a_kill_while_the_stage_is_still_loading(
 def test_ctrl_c_ends_run_and_stage(
     repository: Any, wait_until: Callable[[Callable[[], bool], str], None]
 ) -> None:
-    """Ctrl-C, which a terminal sends to both, ends the run and its stage; nothing is noted."""
+    """Ctrl-C, which a terminal sends to both, ends the run and its stage; nothing is recorded."""
     define(repository, pause=PAUSE)
     process = repository.start("refit")
     repository.await_file("half")
@@ -197,13 +198,42 @@ def test_ctrl_c_ends_run_and_stage(
     assert repository.run() == {"first": "Cached", "second": "Completed"}
 
 
+def test_a_signal_that_ends_the_wait_also_ends_the_stage(
+    repository: Any, wait_until: Callable[[Callable[[], bool], str], None]
+) -> None:
+    """A signal handler that raises, like Prefect's when a run is cancelled, ends the stage by SIGTERM."""
+
+    class CancelledError(BaseException):
+        pass
+
+    def cancel(*_: object) -> None:
+        raise CancelledError
+
+    def signal_at_half() -> None:
+        repository.await_file("half")
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    define(repository, pause=PAUSE)
+    before = signal.signal(signal.SIGUSR1, cancel)
+    try:
+        threading.Thread(target=signal_at_half).start()
+        with pytest.raises(CancelledError):
+            repository.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    wait_until(lambda: not alive(int(repository.read("pid"))), "the stage outlived the wait")
+    assert not (repository.root / "late").exists()
+    define(repository, pause=0)
+    assert repository.run() == {"first": "Cached", "second": "Completed"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["refit", "dvc"])
 @pytest.mark.parametrize("seed", range(4))
 def test_after_a_kill_at_any_moment_both_doors_work(
     make_repository: Callable[[str], Any], undisturbed: list[bytes], killed: str, seed: int
 ) -> None:
-    """Kill -9 at a random moment, start-up and locking included; the result is as if unbroken."""
+    """Kill -9 at a random moment, also at start and while locking; the result is the undisturbed one."""
     lock = expected(make_repository, undisturbed)
     moments = random.Random(f"{killed}{seed}")
     repository = make_repository("repository")
@@ -214,7 +244,7 @@ def test_after_a_kill_at_any_moment_both_doors_work(
         process.kill()
         process.wait()
     define(repository, pause=0)
-    # A `dvc repro` that was killed while it wrote its own files needs the other door to sweep them.
+    # A `dvc repro` that was killed while it wrote its files needs the other door to repair them.
     repository.run()
     assert repository.read("second.out") == "1\n2\na: 1\n" * 2
     assert repository.lock() == lock

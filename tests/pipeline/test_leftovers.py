@@ -1,4 +1,4 @@
-"""What a killed process left in DVC's rwlock is swept away; what a living one wrote is kept."""
+"""What a killed process left in DVC's rwlock is deleted; what a living one wrote is kept."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def living() -> Iterator[dict[str, Any]]:
-    """A process that lives while the tests run, as DVC would write it down."""
+    """A process that lives while the tests run, as DVC records it."""
     arguments = ["-c", "import time; time.sleep(120)", "repro", "train"]
     process = subprocess.Popen([sys.executable, *arguments])
     while not psutil.Process(process.pid).cmdline():  # for a moment a new program has none
@@ -57,29 +57,29 @@ def rwlock(*, write: dict[str, Any] | None = None, read: dict[str, Any] | None =
 @pytest.mark.parametrize(
     "text", ['{"write": {"/x": {"pid": 1, "c', "", "{", "[]", "null", '{"read": 3, "write": {}}']
 )
-def test_a_broken_file_is_swept(path: Path, text: str) -> None:
-    """A file that was cut short, or holds something else, is deleted."""
+def test_a_broken_file_is_deleted(path: Path, text: str) -> None:
+    """A file that was cut short or has other content is deleted."""
     path.write_text(text)
     assert clear_rwlock(path)
     assert not path.exists()
 
 
 @pytest.mark.parametrize("entry", [{"pid": "x", "cmd": "dvc repro"}, {"cmd": "dvc"}, {"pid": 0}])
-def test_an_entry_without_a_process_is_swept(path: Path, entry: dict[str, Any]) -> None:
-    """An entry that names no process keeps nobody waiting."""
+def test_an_entry_without_a_process_is_deleted(path: Path, entry: dict[str, Any]) -> None:
+    """An entry that names no process blocks no run."""
     path.write_text(rwlock(write={"/x": entry}))
     assert clear_rwlock(path)
 
 
-def test_dead_processes_are_swept(path: Path, dead: dict[str, Any]) -> None:
-    """Entries of processes that have ended go, readers and writers alike."""
+def test_dead_processes_are_deleted(path: Path, dead: dict[str, Any]) -> None:
+    """Entries of processes that have ended are deleted, of readers and of writers."""
     path.write_text(rwlock(write={"/x": dead}, read={"/y": [dead, dead]}))
     assert clear_rwlock(path)
     assert not path.exists()
 
 
-def test_a_process_that_is_not_reaped_is_swept(path: Path) -> None:
-    """A zombie holds nothing any more, although its number is still taken."""
+def test_a_zombie_is_deleted(path: Path) -> None:
+    """A zombie holds no lock, although it still has its process id."""
     process = subprocess.Popen([sys.executable, "-c", "", "repro"], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.read()
@@ -89,8 +89,8 @@ def test_a_process_that_is_not_reaped_is_swept(path: Path) -> None:
     process.communicate()
 
 
-def test_a_reused_number_is_swept(path: Path, living: dict[str, Any]) -> None:
-    """A number that now belongs to another program, or to a later process, is nobody's."""
+def test_a_reused_process_id_is_deleted(path: Path, living: dict[str, Any]) -> None:
+    """An id that another program or a later process has now names no holder."""
     path.write_text(rwlock(write={"/x": living | {"cmd": "dvc repro evaluate"}}))
     assert clear_rwlock(path)
     path.write_text(rwlock(write={"/x": living}))
@@ -99,7 +99,7 @@ def test_a_reused_number_is_swept(path: Path, living: dict[str, Any]) -> None:
 
 
 def test_a_living_process_is_kept(path: Path, living: dict[str, Any], dead: dict[str, Any]) -> None:
-    """A file in which one living process stands, reading or writing, stays as it is."""
+    """A file that names a living process, reading or writing, stays as it is."""
     for text in (
         rwlock(write={"/x": living}),
         rwlock(read={"/x": [living]}),
@@ -111,15 +111,15 @@ def test_a_living_process_is_kept(path: Path, living: dict[str, Any], dead: dict
 
 
 def test_no_file_and_an_idle_file_are_left_alone(path: Path) -> None:
-    """There is nothing to sweep where nothing is, or where nobody stands in the file."""
+    """Without a file, or with a file that names no process, nothing is deleted."""
     assert not clear_rwlock(path)
     path.write_text(rwlock())
     assert not clear_rwlock(path)
     assert path.exists()
 
 
-def test_dvc_itself_is_recognised_alive_and_dead(repository: Any) -> None:
-    """The file that a real `dvc repro` writes is kept while it lives and swept when killed."""
+def test_dvc_is_recognised_alive_and_dead(repository: Any) -> None:
+    """The file of a real `dvc repro` is kept while it lives and deleted when it was killed."""
     repository.define(STAGES)
     path = repository.root / RWLOCK
     process = repository.start("dvc")
@@ -135,7 +135,7 @@ def test_dvc_itself_is_recognised_alive_and_dead(repository: Any) -> None:
 
 @pytest.mark.parametrize("door", ["refit", "dvc"])
 def test_a_run_is_not_stopped_by_leftovers(repository: Any, door: str) -> None:
-    """After a cut file or a reused number one run of ours clears the way for both doors."""
+    """After a cut file or a reused id, one run of Refit lets both doors work."""
     repository.define(STAGES.replace("deps", "params: [a]\n    deps"))
     repository.write("go", "")
     reused = {"pid": os.getpid(), "cmd": "dvc repro"}
@@ -150,10 +150,10 @@ def test_a_run_is_not_stopped_by_leftovers(repository: Any, door: str) -> None:
 
 @pytest.mark.parametrize("committed", [True, False])
 @pytest.mark.parametrize("until", [b"", b"th: data/rows"])
-def test_a_cut_lock_is_mended(
+def test_a_cut_lock_is_repaired(
     repository: Any, capfd: pytest.CaptureFixture[str], until: bytes, *, committed: bool
 ) -> None:
-    """A dvc.lock that was cut short is said, kept aside and made whole; nothing runs twice."""
+    """A dvc.lock that was cut short is reported, kept and repaired; nothing runs twice."""
     repository.define(STAGES.replace("deps", "params: [a]\n    deps"))
     repository.write("go", "")
     repository.run()
@@ -169,7 +169,7 @@ def test_a_cut_lock_is_mended(
     (repository.root / "started").unlink()
     assert repository.dvc("repro", check=False).returncode, "DVC alone cannot read it"
     assert repository.run() == {"slow": "Restored"}
-    assert "dvc.lock had been cut short" in capfd.readouterr().err
+    assert "a kill had cut dvc.lock short" in capfd.readouterr().err
     assert repository.lock() == whole
     assert (repository.root / CUT).read_bytes() == cut
     assert not (repository.root / "started").exists()
@@ -180,6 +180,6 @@ def test_a_cut_lock_is_mended(
 def test_a_living_process_is_kept_beside_a_missing_key(
     path: Path, living: dict[str, Any], side: str
 ) -> None:
-    """DVC leaves a key out when it has emptied it; the processes under the other one count."""
+    """DVC leaves out a key that it has emptied; the processes under the other key count."""
     path.write_text(json.dumps({side: {"/x": living if side == "write" else [living]}}))
     assert not clear_rwlock(path)

@@ -1,6 +1,7 @@
-"""DVC's own locks held by others, and its files whole at every moment."""
+"""DVC's locks held by another process, and its files complete at every moment."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from refit.core.errors import PipelineError
 from refit.core.paths import RWLOCK
 from refit.pipeline.dvc import open_pipeline
+from refit.workspace.lock import only_one
 
 STAGES = """\
 stages:
@@ -25,6 +27,14 @@ import sys, time, zc.lockfile
 lock = zc.lockfile.LockFile(sys.argv[1])
 print("held", flush=True)
 time.sleep(60)
+"""
+HOLD_OURS = """\
+import sys, time
+from pathlib import Path
+from refit.workspace.lock import only_one
+with only_one(Path(sys.argv[1]), wait=0):
+    print("held", flush=True)
+    time.sleep(60)
 """
 WATCH = """\
 least = None
@@ -54,8 +64,8 @@ def program(repository: Any, code: str, *arguments: str) -> "Iterator[subprocess
         process.communicate()
 
 
-def test_dvc_at_work_is_waited_for_no_longer_than_asked(repository: Any) -> None:
-    """While a DVC process holds the repository, a run is refused in good time, and works after."""
+def test_a_run_waits_for_dvc_no_longer_than_asked(repository: Any) -> None:
+    """While a DVC process holds its lock, a run fails in time, and works afterwards."""
     repository.define(STAGES)
     with program(repository, HOLD, str(repository.root / ".dvc/tmp/lock")):
         started = time.monotonic()
@@ -64,12 +74,12 @@ def test_dvc_at_work_is_waited_for_no_longer_than_asked(repository: Any) -> None
             open_pipeline(repository.root, wait=0.5) as pipeline,
         ):
             pipeline.changes()
-        assert time.monotonic() - started < 10, "DVC's own patience is three seconds"
+        assert time.monotonic() - started < 10, "DVC gives up after three seconds"
     assert repository.run() == {"only": "Completed"}
 
 
-def test_a_file_that_dvc_is_just_writing_is_not_swept(repository: Any) -> None:
-    """A cut-off rwlock is swept only under DVC's guard of it; a writer at work keeps its file."""
+def test_a_file_that_dvc_is_writing_is_not_deleted(repository: Any) -> None:
+    """A cut rwlock is deleted only under the lock that guards it; a writer keeps its file."""
     repository.define(STAGES)
     repository.write(str(RWLOCK), '{"write": {')
     with (
@@ -82,8 +92,8 @@ def test_a_file_that_dvc_is_just_writing_is_not_swept(repository: Any) -> None:
     assert repository.run() == {"only": "Completed"}
 
 
-def test_dvc_lock_is_whole_at_every_moment(repository: Any) -> None:
-    """A reader (or the run after a kill) sees the old dvc.lock or the new one, never a part."""
+def test_dvc_lock_is_complete_at_every_moment(repository: Any) -> None:
+    """A reader (or the run after a kill) finds the old dvc.lock or the new one, never a part."""
     names = [f"data/more/{number}" for number in range(150)]
     repository.define(STAGES.replace("data/rows]", f"{', '.join(names)}]"))
     for name in names:
@@ -97,3 +107,22 @@ def test_dvc_lock_is_whole_at_every_moment(repository: Any) -> None:
         repository.write("stop", "now")
         assert watcher.communicate(timeout=30)[0] == f"{whole}\n"
     assert not list((repository.root / ".dvc/tmp").glob("*.part"))
+
+
+def test_a_lock_names_its_holder_and_is_free_after_a_kill(repository: Any) -> None:
+    """Refit's lock names the process that holds it; the kernel frees it when that is killed."""
+    path = repository.root / "folder/lock"
+    with program(repository, HOLD_OURS, str(path)) as holder:
+        started = time.monotonic()
+        with (
+            pytest.raises(PipelineError, match=rf"it is busy\. Got process {holder.pid}\."),
+            only_one(path, 0.4, poll=0.1, busy="it is busy"),
+        ):
+            pass
+        assert 0.4 <= time.monotonic() - started < 5
+        holder.kill()
+        holder.wait()
+        with only_one(path, 0):
+            assert path.read_text() == str(os.getpid())
+    with only_one(path, 0):
+        pass

@@ -1,4 +1,4 @@
-"""What a user can break around the pipeline, and the paragraph that says so."""
+"""What a user can break around the pipeline, and the paragraph that explains it."""
 
 import shutil
 from typing import Any
@@ -31,25 +31,25 @@ def paragraph(error: PipelineError) -> str:
 
 
 @pytest.mark.parametrize(
-    ("folder", "said"),
+    ("folder", "words"),
     [
         (".git", "there is no Git repository. Got no .git. Expected a clone"),
         (".dvc", "there is no DVC repository. Got no .dvc. Expected a clone"),
     ],
 )
-def test_a_missing_repository_is_named(repository: Any, folder: str, said: str) -> None:
-    """Without Git or DVC the error names the folder and the way out, and nothing is made."""
+def test_a_missing_repository_is_named(repository: Any, folder: str, words: str) -> None:
+    """Without Git or DVC the error names the folder and the fix, and nothing is made."""
     shutil.rmtree(repository.root / folder)
     with pytest.raises(PipelineError) as caught, open_pipeline(repository.root):
         pass
     text = paragraph(caught.value)
-    assert text.startswith(f"{repository.root}: {said}")
+    assert text.startswith(f"{repository.root}: {words}")
     assert f"`{folder[1:]} init`" in text
     assert not (repository.root / folder).exists()
 
 
 @pytest.mark.parametrize(
-    ("folder", "name", "text", "said"),
+    ("folder", "name", "text", "words"),
     [
         (".git", "x", "", "is not a git repository"),
         (".dvc", "config", "[core\n", r"Invalid line \('\[core'\)"),
@@ -58,18 +58,18 @@ def test_a_missing_repository_is_named(repository: Any, folder: str, said: str) 
     ids=["no Git in .git", "config that is no ini file", "unknown option"],
 )
 def test_a_broken_repository_is_named(
-    repository: Any, folder: str, name: str, text: str, said: str
+    repository: Any, folder: str, name: str, text: str, words: str
 ) -> None:
-    """A repository that cannot be opened is said with its folder and its fault."""
+    """For a repository that cannot be opened the error names folder and cause."""
     shutil.rmtree(repository.root / folder)
     repository.write(f"{folder}/{name}", text)
-    with pytest.raises(PipelineError, match=said) as caught, open_pipeline(repository.root):
+    with pytest.raises(PipelineError, match=words) as caught, open_pipeline(repository.root):
         pass
     assert paragraph(caught.value).startswith(f"{repository.root}: the DVC repository cannot be")
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "words"),
     [
         ("dvc.yaml", "stages: [", "'dvc.yaml', YAML file structure is corrupted"),
         ("dvc.yaml", "- 1\n", "dvc.yaml' validation failed; expected a dictionary"),
@@ -84,8 +84,8 @@ def test_a_broken_repository_is_named(
         ("data/rows.dvc", "outs: [", "'data/rows.dvc', YAML file structure is corrupted"),
     ],
 )
-def test_a_broken_file_is_named(repository: Any, name: str, text: str, said: str) -> None:
-    """Asking for the stages, for what changed or for a run names the broken file in a paragraph."""
+def test_a_broken_file_is_named(repository: Any, name: str, text: str, words: str) -> None:
+    """Stages, changes and a run each name the broken file in a paragraph."""
     repository.define(STAGES)
     repository.write(name, text)
     with open_pipeline(repository.root) as pipeline:
@@ -94,7 +94,7 @@ def test_a_broken_file_is_named(repository: Any, name: str, text: str, said: str
             pipeline.changes,
             lambda: pipeline.run("only", on_output=print),
         ):
-            with pytest.raises(PipelineError, match=said) as caught:
+            with pytest.raises(PipelineError, match=words) as caught:
                 ask()
             assert f"`git checkout {name}`" in paragraph(caught.value)
     assert not (repository.root / "out").exists()
@@ -102,23 +102,23 @@ def test_a_broken_file_is_named(repository: Any, name: str, text: str, said: str
 
 
 @pytest.mark.parametrize(
-    ("stages", "said"),
+    ("stages", "words"),
     [
         (STAGES.replace("data/rows]", "data/gone]"), "stage only failed: .*data/gone"),
         (STAGES.replace("[a]", "[gone]"), "'gone' are missing from 'params.yaml'"),
     ],
 )
-def test_a_missing_input_is_named(repository: Any, stages: str, said: str) -> None:
-    """A dependency or a parameter that is not there is named, and nothing is committed."""
+def test_a_missing_input_is_named(repository: Any, stages: str, words: str) -> None:
+    """A missing dependency or parameter is named, and nothing is recorded."""
     repository.define(stages)
-    with pytest.raises(PipelineError, match=said) as caught:
+    with pytest.raises(PipelineError, match=words) as caught:
         repository.run()
     paragraph(caught.value)
     assert not (repository.root / "dvc.lock").exists()
 
 
 def test_missing_tracked_data_is_named(repository: Any) -> None:
-    """Tracked rows that are not here (a clone before `dvc pull`) are named."""
+    """Missing tracked rows (a clone before `dvc pull`) are named."""
     repository.define(STAGES)
     shutil.rmtree(repository.root / "data/rows")
     with pytest.raises(PipelineError, match=r"data/rows\.dvc.*missing data 'source'") as caught:
@@ -127,7 +127,7 @@ def test_missing_tracked_data_is_named(repository: Any) -> None:
 
 
 def test_what_cannot_be_tracked_is_named(repository: Any) -> None:
-    """Tracking what is not there, or what a stage makes, is refused by name."""
+    """A missing file, or the output of a stage, cannot be tracked; the error names it."""
     repository.define(STAGES)
     repository.run()
     with open_pipeline(repository.root) as pipeline:
@@ -142,15 +142,15 @@ def test_what_cannot_be_tracked_is_named(repository: Any) -> None:
 def test_a_relative_root_is_the_same_folder(
     repository: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The project may be named by a relative path."""
+    """The project can be named by a relative path."""
     repository.define(STAGES)
     monkeypatch.chdir(repository.root.parent)
     with open_pipeline(repository.root.relative_to(repository.root.parent)) as pipeline:
         assert pipeline.stages() == ("only",)
 
 
-def test_a_doubled_output_names_its_stages(repository: Any) -> None:
-    """Two stages with one output are both named."""
+def test_a_duplicate_output_names_its_stages(repository: Any) -> None:
+    """Two stages with the same output are both named."""
     repository.define(STAGES + "  more: {cmd: x, outs: [out]}\n")
     with (
         open_pipeline(repository.root) as pipeline,

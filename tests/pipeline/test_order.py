@@ -27,18 +27,18 @@ stages:
 """
 
 
-def test_stages_come_as_dvc_takes_them(make_repository: Callable[[str], Any]) -> None:
-    """Branches that are written last stage first run in DVC's own order, and lock as there."""
+def test_stages_come_in_dvc_s_order(make_repository: Callable[[str], Any]) -> None:
+    """Stages that are written last one first run in DVC's order, with the same lock."""
     theirs, ours = make_repository("theirs"), make_repository("ours")
     theirs.define(DIAMOND)
     ours.define(DIAMOND)
-    taken = re.findall(r"Running stage '(\w+)'", theirs.dvc("repro").stdout)
-    assert list(ours.run()) == taken
+    order = re.findall(r"Running stage '(\w+)'", theirs.dvc("repro").stdout)
+    assert list(ours.run()) == order
     assert ours.lock() == theirs.lock()
 
 
 def test_changes_are_named_in_order_and_by_kind(repository: Any) -> None:
-    """Tracked data, commands, outputs and files each read as what happened to them."""
+    """Changes of tracked data, commands, outputs and files are named in words."""
     repository.define(DIAMOND)
     with open_pipeline(repository.root) as pipeline:
         assert list(pipeline.changes()) == ["first", "left", "right", "join"]
@@ -58,7 +58,7 @@ def test_changes_are_named_in_order_and_by_kind(repository: Any) -> None:
 
 
 def test_a_stage_s_reason_is_its_own(repository: Any) -> None:
-    """Stages after the one that ran stay changed until they are brought up to date themselves."""
+    """The stages after the one that ran stay changed until they run."""
     repository.define(DIAMOND)
     repository.run()
     repository.write("data/rows/one.csv", "3\n")

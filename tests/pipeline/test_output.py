@@ -1,13 +1,14 @@
-"""What a stage prints, and what becomes of one that fails."""
+"""What a stage prints, and what happens when it fails."""
 
 import json
+import os
 import time
 from typing import Any
 
 import pytest
 
 from refit.core.errors import PipelineError
-from refit.pipeline import dvc as pipeline_module
+from refit.pipeline import stage_process
 from refit.pipeline.dvc import open_pipeline
 from refit.pipeline.stage_output import TAIL, Outcome
 
@@ -47,7 +48,7 @@ def error_of(repository: Any, command: str) -> str:
 
 
 def test_lines_arrive_while_the_stage_runs(repository: Any, capfd: Any) -> None:
-    """Each line of either stream is handed over in order, at once, and to nobody else."""
+    """Each line of both streams is handed on in order and immediately, and printed nowhere else."""
     seen: list[str] = []
 
     def on_output(line: str) -> None:
@@ -66,22 +67,22 @@ def test_lines_arrive_while_the_stage_runs(repository: Any, capfd: Any) -> None:
         pipeline.run("tested", on_output=on_output)
         assert seen == ["out 1", "err 1", "out 2", "err 2", "last"]
         pipeline.run("tested", on_output=on_output)
-    assert len(seen) == 5, "what is cached prints nothing"
+    assert len(seen) == 5, "a cached stage prints nothing"
     assert tuple(capfd.readouterr()) == ("", "")
 
 
 def test_lines_of_a_python_stage_arrive_while_it_runs(
     repository: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Python stage that prints without flushing is heard at once, its streams in order."""
+    """Lines that a Python stage prints without flushing arrive immediately and in order."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     program = "import sys; print('out 1'); print('err', file=sys.stderr); print('out 2')"
     command = f'echo > out; .venv/bin/python -c "{program}"'
     assert lines_of(repository, command) == ["out 1", "err", "out 2"]
 
 
-def test_much_and_strange_output_comes_through(repository: Any) -> None:
-    """More than a pipe holds, progress bars and bytes that are no UTF-8 do not hold a stage up."""
+def test_much_and_strange_output_arrives(repository: Any) -> None:
+    """More output than a pipe holds, progress bars and invalid UTF-8 do not block a stage."""
     lines = lines_of(
         repository, r"seq 20000; printf 'a\rb\n'; printf '\377\n' >&2; printf 'ä\n\n'; echo > out"
     )
@@ -90,7 +91,7 @@ def test_much_and_strange_output_comes_through(repository: Any) -> None:
 
 
 def test_a_stage_of_several_commands_is_one_stage(repository: Any) -> None:
-    """The lines of all its commands arrive; the first that fails ends it."""
+    """The lines of all its commands arrive; the first command that fails ends it."""
     repository.define(stages("echo 1; echo > out\necho 2"))
     lines: list[str] = []
     with open_pipeline(repository.root) as pipeline:
@@ -103,22 +104,83 @@ def test_a_stage_of_several_commands_is_one_stage(repository: Any) -> None:
 
 
 LAST = "\n".join(map(str, range(6, TAIL + 6))) + "\n(its command ended with status 1)."
-PARAGRAPH = "data/raw: 3 rows are wrong. Got 7. Expected 5. To mend it: look."
+PARAGRAPH = "data/raw: 3 rows are wrong. Got 7. Expected 5. To fix it: look."
+REFIT = ".venv/bin/python -m refit"
+KILLED = ".venv/bin/python -c 'import os; os.kill(os.getpid(), 9)'"
+UNNAMED = "one stage must be named. Got nothing. Expected one of "
+REPORTING = """\
+import sys
+from refit.core import run_record
+from refit.core.run_record import RunRecord
+print("noise")
+run_record.send(RunRecord(stage="x", pid=1, started=0.0, ended=1.0, status=1, error=sys.argv[1]))
+sys.exit(1)
+"""
 
 
 @pytest.mark.parametrize(
     ("command", "error"),
     [
-        (f"echo noise; echo 'refit: {PARAGRAPH}' >&2; exit 1", PARAGRAPH),
-        (f"echo 'refit: {PARAGRAPH}' >&2; echo more; exit 1", f"{PARAGRAPH}\nmore."),
+        (f"echo noise; .venv/bin/python report.py '{PARAGRAPH}'", PARAGRAPH),
+        (f".venv/bin/python report.py '{PARAGRAPH}' || exit 3", PARAGRAPH),
         ("echo one; echo two >&2; exit 3", "one\ntwo\n(its command ended with status 3)."),
+        (".venv/bin/python report.py ''", "noise\n(its command ended with status 1)."),
         (f"seq {TAIL + 5}; exit 1", LAST),
     ],
-    ids=["own paragraph", "own paragraph, then more", "last lines", "only the last lines"],
+    ids=[
+        "its report",
+        "the report of a program that it ran",
+        "last lines",
+        "an empty report",
+        "only the last lines",
+    ],
 )
 def test_a_failed_stage_says_why(repository: Any, command: str, error: str) -> None:
-    """The error is the stage's own paragraph when it printed one, else its last lines."""
+    """The error is the one that the stage's process reported, otherwise its last lines."""
+    repository.write("report.py", REPORTING)
     assert error_of(repository, command) == f"stage tested failed: {error}"
+
+
+@pytest.mark.parametrize("command", [REFIT, f"exec {REFIT}", f"sh -c 'exec {REFIT}'"])
+def test_a_stage_of_refit_reports_its_error(repository: Any, command: str) -> None:
+    """`python -m refit` reports its paragraph and prints it, too."""
+    lines: list[str] = []
+    repository.define(stages(command))
+    with open_pipeline(repository.root) as pipeline:
+        pipeline.run("before", on_output=print)
+        with pytest.raises(PipelineError) as caught:
+            pipeline.run("tested", on_output=lines.append)
+    assert str(caught.value).startswith(f"stage tested failed: {UNNAMED}")
+    assert "\n" not in str(caught.value)
+    assert lines[-1].startswith(f"refit: {UNNAMED}")
+
+
+def test_output_of_c_code_arrives(repository: Any) -> None:
+    """What a library writes to the file descriptors themselves is handed on, in order."""
+    program = "import os; os.write(1, b'out\\n'); os.write(2, b'err\\n'); print('last')"
+    assert lines_of(repository, f'echo > out; .venv/bin/python -c "{program}"') == [
+        "out",
+        "err",
+        "last",
+    ]
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", None])
+def test_the_user_s_shell_runs_the_commands(
+    repository: Any, monkeypatch: pytest.MonkeyPatch, shell: str | None
+) -> None:
+    """A command finds the user's shell and $SHELL as `dvc repro` shows them to it."""
+    if shell is None:
+        monkeypatch.delenv("SHELL", raising=False)
+    else:
+        monkeypatch.setenv("SHELL", shell)
+    command = 'echo "$0 $SHELL" > out; env | grep -c ^SHELL= >> out || true'
+    lines_of(repository, command)
+    ours = repository.read("out")
+    repository.dvc("repro", "--force")
+    assert repository.read("out") == ours
+    assert os.environ.get("SHELL") == shell
+    assert not list((repository.root / ".dvc/tmp").glob("refit-stage-*"))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +188,7 @@ def test_a_failed_stage_says_why(repository: Any, command: str, error: str) -> N
     [
         ("exit 3", ["ended with status 3"]),
         ("kill -9 $$", ["ended by SIGKILL", "memory ran out"]),
+        (f"exec {KILLED}", ["ended by SIGKILL", "memory ran out"]),
         ("sh -c 'kill -9 $$'; exit $?", ["ended by SIGKILL"]),
         ("true", ["out", "does not exist"]),
         ("echo fine; true", ["out", "does not exist"]),
@@ -134,22 +197,23 @@ def test_a_failed_stage_says_why(repository: Any, command: str, error: str) -> N
     ids=[
         "silent",
         "killed",
+        "a Python stage killed",
         "its program killed",
         "no output",
         "no output, but lines",
         "no program",
     ],
 )
-def test_a_stage_that_fails_without_words(repository: Any, command: str, words: list[str]) -> None:
-    """A stage that said nothing of use is explained: how it ended, or what it left out."""
+def test_a_stage_that_fails_silently(repository: Any, command: str, words: list[str]) -> None:
+    """For a stage that printed no reason, the error says how it ended or what is missing."""
     error = error_of(repository, command)
     assert error.startswith("stage tested failed: ")
     assert [word for word in words if word not in error] == []
 
 
 @pytest.mark.parametrize("door", ["refit", "dvc"])
-def test_a_failure_commits_nothing_and_can_be_mended(repository: Any, door: str) -> None:
-    """The failed stage's lock entry stays as it was; once mended, either door finishes the rest."""
+def test_a_failure_records_nothing_and_can_be_fixed(repository: Any, door: str) -> None:
+    """The failed stage's lock entry stays as it was; after the fix either door finishes the rest."""
     good = "echo tested >> ran; cat before.out > out"
     repository.define(stages(good))
     repository.run()
@@ -173,15 +237,15 @@ def test_a_failure_commits_nothing_and_can_be_mended(repository: Any, door: str)
 
 
 def test_a_first_failure_leaves_the_finished_stages(repository: Any) -> None:
-    """Only the stages that ended well stand in dvc.lock."""
+    """Only the stages that succeeded are in dvc.lock."""
     error_of(repository, "exit 1")
     assert b"before:" in repository.lock()
     assert b"tested:" not in repository.lock()
     assert repository.ran() == ["before"]
 
 
-def test_a_stage_that_is_not_there_is_said(repository: Any) -> None:
-    """Asking for an unknown stage names it."""
+def test_an_unknown_stage_is_named(repository: Any) -> None:
+    """The error names a stage that does not exist."""
     repository.define(stages("echo > out"))
     with (
         open_pipeline(repository.root) as pipeline,
@@ -190,8 +254,8 @@ def test_a_stage_that_is_not_there_is_said(repository: Any) -> None:
         pipeline.run("absent", on_output=print)
 
 
-def test_a_fault_of_the_listener_does_not_harm_the_stage(repository: Any) -> None:
-    """The stage goes on to its end and is kept; then the listener's own error is raised."""
+def test_an_error_of_the_listener_does_not_harm_the_stage(repository: Any) -> None:
+    """The stage runs to its end and is recorded; then the listener's error is raised."""
     repository.define(stages("echo one; sleep 0.2; echo two; echo > out"))
 
     def listen(line: str) -> None:
@@ -204,11 +268,11 @@ def test_a_fault_of_the_listener_does_not_harm_the_stage(repository: Any) -> Non
     assert repository.run() == {"before": "Cached", "tested": "Cached"}
 
 
-def test_a_process_left_behind_does_not_hold_up_the_run(
+def test_a_background_process_does_not_delay_the_run(
     repository: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stage ends with its own process; what others print afterwards is not its output."""
-    monkeypatch.setattr(pipeline_module, "GRACE", 0.3)
+    """A stage ends with its own process; what a background process prints later is dropped."""
+    monkeypatch.setattr(stage_process, "GRACE", 0.3)
     started = time.monotonic()
     assert lines_of(repository, "(sleep 6; echo late) & echo early; echo > out") == ["early"]
     assert time.monotonic() - started < 5

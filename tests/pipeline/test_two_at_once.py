@@ -1,4 +1,4 @@
-"""Two runs in one folder at once: one works, the other waits or is told; nothing is corrupted."""
+"""Two runs in one folder at the same time: one works, the other waits or fails; no file breaks."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from refit.core.errors import PipelineError
 from refit.pipeline.dvc import open_pipeline
 
-# `slow` works until the test makes the file `go`, ten seconds at the longest.
+# `slow` works until the test makes the file `go`, at most ten seconds.
 STAGES = """\
 stages:
   quick:
@@ -39,7 +39,7 @@ def slow(repository: Any) -> Any:
 
 @pytest.fixture
 def undisturbed(make_repository: Callable[[str], Any]) -> bytes:
-    """The dvc.lock of the same pipeline when nobody gets in its way."""
+    """The dvc.lock of the same pipeline without a second run."""
     repository = make_repository("undisturbed")
     repository.define(STAGES)
     repository.write("go", "")
@@ -52,8 +52,8 @@ def end(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_the_second_run_is_refused_and_told_by_whom(slow: Any, undisturbed: bytes) -> None:
-    """With no wait, or one that runs out, the error names the process at work."""
+def test_the_second_run_fails_and_names_the_first(slow: Any, undisturbed: bytes) -> None:
+    """Without a wait, or after it, the error names the process at work."""
     first = slow.start("refit")
     slow.await_file("started")
     code, out, err = end(slow.start("refit", wait=0))
@@ -73,7 +73,7 @@ def test_the_second_run_is_refused_and_told_by_whom(slow: Any, undisturbed: byte
 
 
 def test_the_second_run_waits_and_finds_everything_cached(slow: Any, undisturbed: bytes) -> None:
-    """With a wait, the second run begins when the first has ended, and nothing runs twice."""
+    """With a wait, the second run begins when the first has ended; nothing runs twice."""
     first = slow.start("refit")
     slow.await_file("started")
     second = slow.start("refit")
@@ -87,15 +87,15 @@ def test_the_second_run_waits_and_finds_everything_cached(slow: Any, undisturbed
 
 
 def test_the_lock_is_free_after_an_error(slow: Any) -> None:
-    """A run that ends in an exception leaves the folder to the next one at once."""
+    """After a run that ended in an exception the next one starts immediately."""
     with pytest.raises(RuntimeError), open_pipeline(slow.root, wait=0):
         raise RuntimeError
     slow.write("go", "")
     assert slow.run(wait=0) == {"quick": "Completed", "slow": "Completed"}
 
 
-def test_dvc_is_refused_while_a_run_is_at_work(slow: Any, undisturbed: bytes) -> None:
-    """A `dvc repro` beside a run stops with DVC's own message; the run and its lock are whole."""
+def test_dvc_fails_while_a_run_is_at_work(slow: Any, undisturbed: bytes) -> None:
+    """A `dvc repro` beside a run stops with DVC's message; the run and its lock are intact."""
     ours = slow.start("refit")
     slow.await_file("started")
     other = slow.dvc("repro", check=False)
@@ -109,7 +109,7 @@ def test_dvc_is_refused_while_a_run_is_at_work(slow: Any, undisturbed: bytes) ->
 
 
 def test_a_run_waits_for_dvc_at_work(slow: Any, undisturbed: bytes) -> None:
-    """A run beside `dvc repro` is refused, or waits and finds everything cached."""
+    """A run beside `dvc repro` fails, or waits and finds everything cached."""
     other = slow.start("dvc")
     slow.await_file("started")
     with (
@@ -127,8 +127,8 @@ def test_a_run_waits_for_dvc_at_work(slow: Any, undisturbed: bytes) -> None:
     assert slow.lock() == undisturbed
 
 
-def test_a_refusal_names_the_dvc_process(slow: Any) -> None:
-    """The error names the number of the DVC process that is in the way."""
+def test_the_error_names_the_dvc_process(slow: Any) -> None:
+    """The error names the id of the DVC process that holds the lock."""
     other = slow.start("dvc")
     slow.await_file("started")
     with (
@@ -138,8 +138,8 @@ def test_a_refusal_names_the_dvc_process(slow: Any) -> None:
         pipeline.run("slow", on_output=print)
 
 
-def test_many_at_once_leave_one_whole_lock(slow: Any, undisturbed: bytes) -> None:
-    """Three runs started together end well, one after another, and each stage runs once."""
+def test_many_runs_at_the_same_time_leave_one_intact_lock(slow: Any, undisturbed: bytes) -> None:
+    """Three runs that start together succeed one after another, and each stage runs once."""
     slow.write("go", "")
     processes = [slow.start("refit") for _ in range(3)]
     ended = [end(process) for process in processes]

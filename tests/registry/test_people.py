@@ -257,7 +257,7 @@ def test_what_was_done_by_hand_is_found(project: Any, what: str) -> None:
     assert told.returncode == 1
     assert f"wrong {DAMAGE[what]}" in told.stdout
     check = doctor._ledger(root)
-    assert (check.ok, DAMAGE[what] in check.found) == (False, True)
+    assert (check.ok, DAMAGE[what] in check.detail) == (False, True)
     if what in BROKEN:
         with pytest.raises(RegistryError, match=r"ledger was changed by hand.*entry \d.*rollback"):
             decide.decide(root)

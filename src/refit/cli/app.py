@@ -221,12 +221,12 @@ def up() -> None:
     """
     from refit.workflow.up import up as start
 
-    def sweep() -> int:
-        from flows.sweep import sweep as dead_runs
+    def crash_dead_runs() -> int:
+        from flows.dead_runs import crash_dead_runs as crash
 
-        return dead_runs()
+        return crash()
 
-    start(_root(), lambda line: console.print(escape(line)), sweep)
+    start(_root(), lambda line: console.print(escape(line)), crash_dead_runs)
 
 
 @app.command()
@@ -255,11 +255,11 @@ def doctor() -> None:
     faults = 0
     for check in examine(_root()):
         mark, colour = ("ok", "green") if check.ok else ("wrong", "red")
-        console.print(f"[{colour}]{mark:5}[/] {check.name}: {escape(check.found)}")
+        console.print(f"[{colour}]{mark:5}[/] {check.name}: {escape(check.detail)}")
         if not check.ok:
             faults += 1
-            if check.mend:
-                console.print(f"      {escape(check.mend)}")
+            if check.fix:
+                console.print(f"      {escape(check.fix)}")
     if faults:
         raise typer.Exit(1)
 
@@ -272,7 +272,7 @@ def deps(
     from refit.pipeline import stage_deps
 
     root = _root()
-    wrong = stage_deps.mend(root) if fix else stage_deps.check(root)
+    wrong = stage_deps.fix(root) if fix else stage_deps.check(root)
     for line in wrong:
         console.print(escape(line))
     if wrong and not fix:

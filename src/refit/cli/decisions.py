@@ -123,9 +123,9 @@ def _tell(root: Path) -> None:
     if server is None:
         return
     os.environ.update(servers.prefect_environment(server))
-    from flows.approval import tell
+    from flows.approval import end_overtaken
 
-    ended = tell()
+    ended = end_overtaken()
     if ended:
         console.print("the run that waited in Prefect was told", style="dim")
 

@@ -25,10 +25,10 @@ does. What each is for:
 import os
 import random
 import sys
-from pathlib import Path
 from typing import Literal
 
 from refit.core.errors import ConfigError, SetupError
+from refit.core.processor import cpuinfo
 
 NEEDED_FLAGS = ("avx2", "fma")
 THREADS = "REFIT_THREADS"
@@ -99,13 +99,11 @@ def apply(level: Level = STRICTEST) -> None:
 
 
 def missing_flags() -> tuple[str, ...]:
-    """Instruction sets that this processor lacks; none where the system does not say."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return ()
-    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), None)
-    return () if flags is None else tuple(flag for flag in NEEDED_FLAGS if flag not in flags)
+    """Instruction sets that this processor lacks; none where the system does not list them."""
+    flags = cpuinfo().get("flags")
+    return (
+        () if flags is None else tuple(flag for flag in NEEDED_FLAGS if flag not in flags.split())
+    )
 
 
 def require_processor() -> None:

@@ -1,7 +1,7 @@
-"""A stage's process ends when the one that started it ends.
+"""A stage's process ends when the process that started it ends.
 
-Otherwise killing `dvc repro` or a flow would leave the stage running, and its output would appear
-later, beneath the next run. (Linux only: elsewhere a stage outlives its parent.)
+Otherwise killing `dvc repro` or a flow would leave the stage running, and it would write its output
+while the next run works. (Linux only: elsewhere a stage outlives its parent.)
 """
 
 import ctypes
@@ -14,14 +14,14 @@ from refit.core import paths
 from refit.core.errors import PipelineError
 
 PARENT = "REFIT_PARENT"
-"""Names the process that started a stage; Refit's own door sets it, DVC's cannot."""
-OF_DVC = "DVC_STAGE"
-"""What DVC sets for every command of a stage."""
+"""The variable in which `refit run` passes its own process id to a stage."""
+DVC_STAGE = "DVC_STAGE"
+"""The variable that DVC sets for every command of a stage."""
 PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies; leave at once if it has.
+    """Ask the kernel to kill this process when its parent dies.
 
     Raises:
         PipelineError: the parent died while this process was still loading.
@@ -30,31 +30,31 @@ def die_with_parent() -> None:
         return
     first = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    expected = _starters()
-    if os.getppid() not in ({first} if expected is None else expected):
+    parents = _possible_parents()
+    if os.getppid() not in ({first} if parents is None else parents):
         raise PipelineError(
             "the run that started this stage has ended",
             got=f"process {os.getppid()} as parent",
-            expected=f"process {' or '.join(map(str, sorted(expected or {first})))}",
+            expected=f"process {' or '.join(map(str, sorted(parents or {first})))}",
             do="run `refit run` again; if that run is still there, begin the stage's `cmd` in"
             " dvc.yaml with `exec`, so that no shell stands between the two",
         )
 
 
-def _starters() -> set[int] | None:
-    """The processes of which one is the stage's parent; None where that is not written down.
+def _possible_parents() -> set[int] | None:
+    """The processes that may have started this stage; None where no file or variable names them.
 
-    What an orphan is given for a parent cannot be told from its first one otherwise: in a container
-    or a desktop's session that is often a process of the same kind.
+    The parent's id alone proves nothing: an orphan gets a new parent, and in a container or a
+    desktop session the first parent may be the very process that adopts orphans.
     """
     if PARENT in os.environ:
         return {int(os.environ[PARENT])}
-    if OF_DVC not in os.environ:
+    if DVC_STAGE not in os.environ:
         return None
     try:
-        held = json.loads(paths.RWLOCK.read_text(encoding="utf-8"))
-        return {int(writer["pid"]) for writer in held.get("write", {}).values()}
+        rwlock = json.loads(paths.RWLOCK.read_text(encoding="utf-8"))
+        return {int(writer["pid"]) for writer in rwlock.get("write", {}).values()}
     except FileNotFoundError:
-        return set()  # swept since, because the process in it was dead
+        return set()  # deleted by a later run, because the process named in it was dead
     except (OSError, ValueError):
-        return None  # another process of DVC is just writing it
+        return None  # another DVC process is writing it

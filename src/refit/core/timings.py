@@ -1,7 +1,7 @@
-"""How long each stage took when it last ran here, whichever door it was run through.
+"""How long each stage took when it last ran on this machine, through either door.
 
-The process of a stage appends a line; the file belongs to the machine, not to the results, and
-losing it loses nothing but these figures.
+The process of a stage appends a line to the file. The file is not a result: losing it loses only
+these figures.
 """
 
 import contextlib
@@ -12,8 +12,8 @@ from pathlib import Path
 from refit.core import paths
 
 
-def note(stage: str, seconds: float) -> None:
-    """Append one execution; a place that cannot be written is no reason to fail a stage."""
+def append(stage: str, seconds: float) -> None:
+    """Append one run of a stage; where the file cannot be written, do nothing."""
     line = json.dumps({"stage": stage, "seconds": round(seconds, 2), "ended": int(time.time())})
     with contextlib.suppress(OSError):
         paths.TIMINGS.parent.mkdir(parents=True, exist_ok=True)
@@ -22,11 +22,11 @@ def note(stage: str, seconds: float) -> None:
 
 
 def seconds(root: Path) -> dict[str, float]:
-    """Seconds of each stage's newest execution."""
-    found: dict[str, float] = {}
+    """Seconds of each stage's newest run."""
+    newest: dict[str, float] = {}
     with contextlib.suppress(OSError):
         for line in (root / paths.TIMINGS).read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError, KeyError):
                 entry = json.loads(line)
-                found[str(entry["stage"])] = float(entry["seconds"])
-    return found
+                newest[str(entry["stage"])] = float(entry["seconds"])
+    return newest

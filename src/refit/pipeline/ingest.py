@@ -1,8 +1,8 @@
-"""New partitions from the dataset's source into data/raw, in order, each one whole or not at all.
+"""New partitions from the dataset's source into data/raw, in order, each written atomically.
 
-Ingesting touches the world, so it is no stage of dvc.yaml: it asks the source which partitions
-there are, writes those that are missing, and has DVC track the folder, so that its cache and
-remotes hold them. Asked again for what is there, it adds nothing.
+Ingesting is not a function of the commit, so it is not a stage of dvc.yaml. It asks the source for
+its partitions, writes those that are missing, and adds the folder to DVC, so that the cache and the
+remotes hold them. A second call adds nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,12 +21,12 @@ NEXT, LATEST = "next", "latest"
 
 
 def ingest(root: Path, *, until: str | None, on_progress: Callable[[str], None]) -> tuple[str, ...]:
-    """Bring all partitions up to and including `until`.
+    """Ingest all partitions up to and including `until`.
 
     Args:
         root: of the project.
-        until: a partition's name; `next`, the first that is not there yet; `latest` or None, all
-            that the source has.
+        until: a partition's name; `next` for the first that is missing; `latest` or None for all
+            of the source's.
         on_progress: takes each partition's name when it has been written.
 
     Returns:
@@ -38,11 +38,11 @@ def ingest(root: Path, *, until: str | None, on_progress: Callable[[str], None])
     """
     name = params.dataset_name(root / paths.PARAMS)
     source, tables = _source(name), dataset.tables(name)
-    wanted = _wanted(root, tables, source, until)
+    selection = _select(root, tables, source, until)
     with open_pipeline(root) as pipeline:
         added = []
         _write(root, tables, source.reference(), REFERENCE)
-        for partition in wanted:
+        for partition in selection:
             if _complete(root, tables, partition):
                 continue
             _write(root, tables, source.read(partition), partition)
@@ -53,7 +53,7 @@ def ingest(root: Path, *, until: str | None, on_progress: Callable[[str], None])
 
 
 def available(root: Path) -> tuple[str, ...]:
-    """All partitions that the source offers, in order."""
+    """All partitions of the source, in order."""
     names: tuple[str, ...] = _source(params.dataset_name(root / paths.PARAMS)).partitions()
     return names
 
@@ -71,22 +71,22 @@ def _source(name: str) -> ModuleType:
     return source
 
 
-def _wanted(
+def _select(
     root: Path, tables: tuple[Table, ...], source: ModuleType, until: str | None
 ) -> tuple[str, ...]:
     offered: tuple[str, ...] = source.partitions()
     if until is None or until == LATEST:
         return offered
     if until == NEXT:
-        there = [_complete(root, tables, partition) for partition in offered]
-        return offered[: there.index(False) + 1] if False in there else offered
+        present = [_complete(root, tables, partition) for partition in offered]
+        return offered[: present.index(False) + 1] if False in present else offered
     if until not in offered:
         raise DataError(
             "the source has no such partition",
             where="--until",
             got=until,
             expected=f"one of {offered[0]} to {offered[-1]}, or {NEXT}, or {LATEST}",
-            do="`refit ingest --list` shows them all",
+            do="`refit ingest --list` shows all",
         )
     return offered[: offered.index(until) + 1]
 
@@ -102,7 +102,7 @@ def _complete(root: Path, tables: tuple[Table, ...], partition: str) -> bool:
 def _write(
     root: Path, tables: tuple[Table, ...], frames: Mapping[str, pl.DataFrame], partition: str
 ) -> None:
-    """Write the tables of one partition that are not there yet."""
+    """Write the tables of one partition that are missing."""
     for table in tables:
         path = root / paths.RAW / table.name / f"{partition}.parquet"
         if table.name in frames and not path.exists():

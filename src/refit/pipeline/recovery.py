@@ -1,11 +1,11 @@
-"""What a killed DVC process leaves behind, and when it may be swept away.
+"""What a killed DVC process leaves behind, and when it may be removed.
 
-DVC's rwlock names processes by number alone: a number that another program has since been given
-blocks every later run for ever, and a file that was cut short fails them all. Both are cleared
-here, but never while a process that is named in it lives and is still the one that was meant.
+DVC's rwlock names processes by their id alone. An id that another program has been given since then
+would block every later run, and a file that was cut short fails them all. Both are removed here,
+but never while a process that the file names is still running.
 
-DVC also writes over dvc.lock: killed meanwhile, it leaves it empty or without its end. The last
-commit's is put back; what ran since lies in DVC's run cache and is restored from there.
+`dvc repro` writes dvc.lock in place; a kill leaves it empty or cut short. The last commit's is
+restored. What ran since then is in DVC's run cache and is restored from there.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from refit.core import files, paths
 
 
 def clear_rwlock(path: Path) -> bool:
-    """Delete the rwlock file when no living DVC process stands in it; returns whether it did.
+    """Delete the rwlock file when no living DVC process is named in it; returns whether it did.
 
-    Call it under a lock of the project's own.
+    Call it under the lock that guards the file.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -33,38 +33,37 @@ def clear_rwlock(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        content = json.loads(text)
-        holders = list(_holders(content))
+        holders = list(_holders(json.loads(text)))
     except (ValueError, TypeError, AttributeError, KeyError):
-        holders = []
+        holders = []  # cut short, or something else
     else:
         if not holders:
             return False
-    if any(_alive(holder, written) for holder in holders):
+    if any(_is_alive(holder, written) for holder in holders):
         return False
     path.unlink(missing_ok=True)
     return True
 
 
-def sound(path: Path) -> bool:
-    """Whether an object of DVC's cache has the MD5 that it is named by."""
+def is_intact(path: Path) -> bool:
+    """Whether an object of DVC's cache has the MD5 that its name says."""
     with path.open("rb") as handle:
-        found = hashlib.file_digest(handle, partial(hashlib.md5, usedforsecurity=False))
-    return found.hexdigest() == path.parent.name + path.stem
+        digest = hashlib.file_digest(handle, partial(hashlib.md5, usedforsecurity=False))
+    return digest.hexdigest() == path.parent.name + path.stem
 
 
-def cut_short(path: Path) -> bool:
-    """Whether the dvc.lock is there without the line end with which DVC ends it."""
+def is_cut_short(path: Path) -> bool:
+    """Whether dvc.lock exists without the line end with which DVC ends it."""
     return path.exists() and not path.read_bytes().endswith(b"\n")
 
 
-def mend_lock(path: Path) -> bool:
-    """Put the last commit's dvc.lock in the place of a cut one; returns whether it did.
+def repair_lock(path: Path) -> bool:
+    """Replace a dvc.lock that was cut short by the last commit's; returns whether it did.
 
-    Call it under DVC's own lock, for one that is just being written looks the same. The cut file is
-    kept beside DVC's other temporary files.
+    Call it under DVC's own lock, because a file that is being written looks the same. The cut file
+    is kept with DVC's temporary files.
     """
-    if not cut_short(path):
+    if not is_cut_short(path):
         return False
     committed = subprocess.run(
         ["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, check=False
@@ -76,17 +75,17 @@ def mend_lock(path: Path) -> bool:
 
 
 def _holders(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    # DVC leaves a key out when it has emptied it.
-    for infos in content.get("read", {}).values():
-        yield from infos
+    """The entries of readers and writers. DVC leaves out a key that it has emptied."""
+    for readers in content.get("read", {}).values():
+        yield from readers
     yield from content.get("write", {}).values()
 
 
-def _alive(holder: dict[str, Any], written: float) -> bool:
-    """Whether the number still belongs to the process that wrote itself down.
+def _is_alive(holder: dict[str, Any], written: float) -> bool:
+    """Whether the process id still belongs to the process that made the entry.
 
     It must have begun before the file was last written, and its command line must end in the
-    arguments that were recorded (the program's own path may be spelt differently).
+    recorded arguments (the program's own path may be spelled differently).
     """
     with contextlib.suppress(psutil.Error, ValueError, KeyError):
         process = psutil.Process(int(holder["pid"]))

@@ -1,9 +1,9 @@
-"""The code that each stage imports, and whether dvc.yaml names exactly that as dependencies.
+"""The code that each stage imports, and whether dvc.yaml names exactly that code in `deps`.
 
-DVC reruns a stage when a file under its `deps` changes; a module that is imported but not named
-would make a stale cache. The import graph is read from the source (grimp, lazy imports included).
-Two things it cannot see are added: `python -m refit` itself, which imports the stage by name, and
-the dataset's modules (refit.dataset.DATASET_MODULES).
+DVC reruns a stage when a file under its `deps` changes. If a module is imported but not named, a
+change of it leaves a stale result. The import graph is read from the source (grimp, with lazy
+imports). It lacks what is imported by name, so that is added: `python -m refit`, the stage's module
+and the dataset's modules (refit.dataset.DATASET_MODULES).
 """
 
 import ast
@@ -24,50 +24,50 @@ USING_THE_MODEL = ("train", "evaluate")
 
 
 def closure(root: Path, stage: str, dataset: str) -> tuple[str, ...]:
-    """The files that the stage's result depends on by code: sorted paths from the root."""
+    """The code files that the stage's result depends on: sorted paths from the root."""
     return _closure(_graph(dataset), root, stage, dataset)
 
 
 def check(root: Path) -> list[str]:
-    """What is missing or superfluous in dvc.yaml, a sentence for each; empty when all is right."""
+    """The dependencies that dvc.yaml lacks or has needlessly, one sentence for each."""
     return [
-        f"stage {stage}: {path} is {fault}"
-        for stage, given, wanted in _compare(root)
-        for path, fault in _faults(given, wanted)
+        f"stage {stage}: {path} is {problem}"
+        for stage, named, imported in _compare(root)
+        for path, problem in _problems(named, imported)
     ]
 
 
-def mend(root: Path) -> list[str]:
+def fix(root: Path) -> list[str]:
     """Write the true code dependencies into dvc.yaml, comments kept; returns what was wrong."""
-    wrong = check(root)
-    if wrong:
+    problems = check(root)
+    if problems:
         document = _yaml().load((root / paths.DVC_YAML).read_text(encoding="utf-8"))
-        for stage, given, wanted in _compare(root):
-            _change(document["stages"][stage].setdefault("deps", []), given, wanted)
+        for stage, named, imported in _compare(root):
+            _change(document["stages"][stage].setdefault("deps", []), named, imported)
         with (root / paths.DVC_YAML).open("w", encoding="utf-8") as handle:
             _yaml().dump(document, handle)
-    return wrong
+    return problems
 
 
 def _compare(root: Path) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
-    """Each of Refit's stages with the code files that dvc.yaml names, and those it should."""
+    """Each stage of Refit with the code files that dvc.yaml names, and those it imports."""
     dataset = params.dataset_name(root / paths.PARAMS)
     graph = _graph(dataset)
     document = _yaml().load((root / paths.DVC_YAML).read_text(encoding="utf-8"))
     for stage, definition in (document.get("stages") or {}).items():
         if COMMAND not in str(definition.get("cmd", "")):
             continue
-        given = [path for path in definition.get("deps", []) if _is_code(str(path))]
-        yield stage, given, _closure(graph, root, stage, dataset)
+        named = [path for path in definition.get("deps", []) if _is_code(str(path))]
+        yield stage, named, _closure(graph, root, stage, dataset)
 
 
-def _change(deps: Any, given: list[str], wanted: tuple[str, ...]) -> None:
-    """Take out and put in single entries: the comments at all the others stay where they are."""
-    for path in given:
-        if path not in wanted:
+def _change(deps: Any, named: list[str], imported: tuple[str, ...]) -> None:
+    """Remove and insert single entries, so that the comments at all other entries stay."""
+    for path in named:
+        if path not in imported:
             deps.remove(path)
-    for path in wanted:
-        if path not in given:
+    for path in imported:
+        if path not in named:
             later = [n for n, old in enumerate(deps) if _is_code(old) and _rank(old) > _rank(path)]
             deps.insert(later[0] if later else len(deps), path)
 
@@ -81,12 +81,12 @@ def _rank(path: str) -> tuple[bool, str]:
     return path == str(paths.CONSTRAINTS), path
 
 
-def _faults(given: list[str], wanted: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for path in wanted:
-        if path not in given:
+def _problems(named: list[str], imported: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for path in imported:
+        if path not in named:
             yield path, "imported but not named under `deps`"
-    for path in given:
-        if path not in wanted:
+    for path in named:
+        if path not in imported:
             yield path, "named under `deps` but not imported"
 
 
@@ -110,8 +110,8 @@ def _closure(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> 
         for depth in range(1, module.count(".") + 1)
     }
     files = {_file(root, module) for module in modules | packages}
-    acting = {path for path in files if _does_something(root / path)}
-    return (*sorted(_whole_folders(root, acting)), str(paths.CONSTRAINTS))
+    with_code = {path for path in files if _has_code(root / path)}
+    return (*sorted(_whole_folders(root, with_code)), str(paths.CONSTRAINTS))
 
 
 def _users_model(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> list[str]:
@@ -126,19 +126,19 @@ def _users_model(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str)
 
 
 def _whole_folders(root: Path, files: set[str]) -> set[str]:
-    """A folder in place of its files where all of them are named: DVC's answer is quicker so."""
-    named = set(files)
+    """Name a folder in place of its files where all are imported: DVC checks it faster."""
+    shortened = set(files)
     for folder in {Path(path).parent for path in files}:
         inside = {path for path in files if Path(path).parent == folder}
         on_disk = {p.relative_to(root).as_posix() for p in (root / folder).rglob("*.py")}
         others = (root / path for path in sorted(on_disk - inside))
-        if len(inside) > 1 and not any(map(_does_something, others)):
-            named = named - inside | {folder.as_posix()}
-    return named
+        if len(inside) > 1 and not any(map(_has_code, others)):
+            shortened = shortened - inside | {folder.as_posix()}
+    return shortened
 
 
-def _does_something(path: Path) -> bool:
-    """Whether the file holds more than a docstring; one that does not cannot change a result."""
+def _has_code(path: Path) -> bool:
+    """Whether the file holds more than a docstring; only then can it change a result."""
     body = ast.parse(path.read_bytes()).body
     return any(not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)) for s in body)
 

@@ -1,7 +1,6 @@
 """Stage `train`: data/prepared -> data/model, tracked live in MLflow."""
 
 import shutil
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,14 @@ from refit.models.catalog import TrainParams
 from refit.models.model import Data, Fitted, Model, Session
 from refit.tracking.client import Tracker
 from refit.training import checkpoint, fingerprint, stop_signals
-from refit.training.stop_signals import Stopped
 
 
 def main() -> None:
-    """Train. Stopped by SIGTERM or Ctrl-C, leave a checkpoint and say where it stands."""
-    try:
-        _train()
-    except Stopped as stopped:
-        print(f"refit: {stopped}", file=sys.stderr)
-        sys.exit(stopped.status)
+    """Fit the chosen model, from the newest checkpoint of this very computation if there is one.
 
-
-def _train() -> None:
-    """Fit the chosen model, from the newest checkpoint of this very computation if there is one."""
+    Raises:
+        Stopped: by SIGTERM or Ctrl-C; a checkpoint of the last step is written.
+    """
     settings = params.read(TrainParams, "train")
     level = params.choice("determinism", determinism.LEVELS)
     dataset = params.dataset_name()

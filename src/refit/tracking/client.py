@@ -6,7 +6,6 @@ fingerprint, so a retry or a resumed training goes on in the run that it began, 
 twice.
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -16,10 +15,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from refit.core import paths
 from refit.core.errors import RegistryError
+from refit.workspace.lock import only_one
 from refit.workspace.project import mlflow_uri
 
 if TYPE_CHECKING:
@@ -243,14 +243,8 @@ def _first_use(root: Path, uri: str) -> Iterator[None]:
     if not uri.startswith("sqlite:"):
         yield
         return
-    lock = root / paths.MLFLOW_LOCK
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + FIRST_USE
-    with lock.open("w") as handle:
-        while not _taken(handle):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{lock} was held by another process for {FIRST_USE:.0f} s")
-            time.sleep(0.1)
+    busy = "another process is making MLflow's database"
+    with only_one(root / paths.MLFLOW_LOCK, FIRST_USE, poll=0.1, busy=busy):
         yield
 
 
@@ -270,11 +264,3 @@ def _make_database(root: Path, uri: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     MlflowClient(f"{SQLITE}{aside}", f"{SQLITE}{aside}").search_experiments(max_results=1)
     aside.replace(path)
-
-
-def _taken(handle: IO[str]) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

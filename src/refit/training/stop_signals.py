@@ -6,21 +6,22 @@ import threading
 from collections.abc import Callable, Iterator
 from signal import Signals
 
+from refit.core.run_record import StageStopped
+
 STOPPING = (Signals.SIGTERM, Signals.SIGINT)
 
 Stop = Callable[[], Signals | None]
 """Tells which signal asked to stop; None while none did."""
 
 
-class Stopped(BaseException):
+class Stopped(StageStopped):
     """Training was told to stop and left a checkpoint. Not an error, like KeyboardInterrupt."""
 
     def __init__(self, by: Signals, step: int) -> None:
         super().__init__(
-            f"training was stopped by {by.name}; the next run continues from step {step:,}"
+            f"training was stopped by {by.name}; the next run continues from step {step:,}",
+            status=128 + by,
         )
-        self.status = 128 + by
-        """What a shell reports of a program that this signal ended."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The checks of `refit doctor`: what is wrong with the environment, and how to mend it."""
+"""The checks of `refit doctor`: what is wrong with the environment, and how to fix it."""
 
 import os
 import shutil
@@ -16,73 +16,73 @@ from refit.tracking.client import connect
 from refit.workspace import constraints, servers
 
 NEEDED_GIB = 2
+LOCK_WAIT = 2
+"""Seconds to wait for a run in the same folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
-    found: str
-    mend: str = ""
+    detail: str
+    """What is wrong, or the state that is right."""
+    fix: str = ""
 
 
 def examine(root: Path) -> Iterator[Check]:
-    """Look at everything, one check after another; none of them changes anything."""
+    """Run every check, one after another; none of them changes anything."""
     yield _python()
-    yield _pins(root)
-    yield _venv(root)
+    yield _packages(root)
+    yield _environment(root)
     yield _processor()
     yield _disk(root)
-    yield _asked("params.yaml", lambda: f"dataset {params.dataset_name(root / paths.PARAMS)}")
-    yield _asked("Git and DVC", lambda: _pipeline(root))
+    yield _state("params.yaml", lambda: f"dataset {params.dataset_name(root / paths.PARAMS)}")
+    yield _state("Git and DVC", lambda: _pipeline(root))
     yield _determinism(root)
     yield _dependencies(root)
     yield _remote(root)
-    yield _asked("MLflow", lambda: _mlflow(root))
+    yield _state("MLflow", lambda: _mlflow(root))
     yield _ledger(root)
     yield _servers(root)
 
 
 def _python() -> Check:
-    found = ".".join(map(str, sys.version_info[:3]))
     return Check(
         name="Python",
         ok=sys.version_info >= (3, 11),
-        found=found,
-        mend="install Python 3.11 or later, delete .venv and run `make run`",
+        detail=".".join(map(str, sys.version_info[:3])),
+        fix="install Python 3.11 or later, delete .venv and run `make run`",
     )
 
 
-def _pins(root: Path) -> Check:
+def _packages(root: Path) -> Check:
     """Installed versions against constraints.txt; a local label such as +cpu does not count."""
-    wrong = constraints.differing(root / paths.CONSTRAINTS)
-    return Check(
-        name="pinned packages",
-        ok=not wrong,
-        found="; ".join(wrong[:5]) or "as constraints.txt says",
-        mend="run `make setup`, which installs exactly the tested set",
+    return _problems(
+        "pinned packages",
+        lambda: constraints.differing(root / paths.CONSTRAINTS),
+        right="as constraints.txt says",
+        fix="run `make setup`, which installs exactly the tested set",
     )
 
 
-def _venv(root: Path) -> Check:
-    own = root / ".venv"
+def _environment(root: Path) -> Check:
+    expected = root / ".venv"
     return Check(
         name="virtual environment",
-        ok=own.exists() and Path(sys.prefix).resolve() == own.resolve(),
-        found=sys.prefix,
-        mend="call .venv/bin/refit: the stages run in .venv, so this program must as well",
+        ok=expected.exists() and Path(sys.prefix).resolve() == expected.resolve(),
+        detail=sys.prefix,
+        fix="call .venv/bin/refit: the stages run in .venv, so this program must as well",
     )
 
 
 def _processor() -> Check:
-    missing = determinism.missing_flags()
-    return Check(
-        name="processor",
-        ok=not missing,
-        found=f"no {', '.join(missing)}" if missing else "AVX2 and FMA",
-        mend="train on an x86-64 processor of 2013 or later",
+    return _problems(
+        "processor",
+        lambda: [f"no {flag}" for flag in determinism.missing_flags()],
+        right="AVX2 and FMA",
+        fix="train on an x86-64 processor of 2013 or later",
     )
 
 
@@ -91,49 +91,62 @@ def _disk(root: Path) -> Check:
     return Check(
         name="disk",
         ok=free >= NEEDED_GIB,
-        found=f"{free:.0f} GiB free",
-        mend=f"free at least {NEEDED_GIB} GiB; `dvc gc --workspace` drops old results",
+        detail=f"{free:.0f} GiB free",
+        fix=f"free at least {NEEDED_GIB} GiB; `dvc gc --workspace` drops old results",
     )
 
 
 def _determinism(root: Path) -> Check:
     """Two results of one stage from the same inputs prove that it is not deterministic."""
-    try:
-        with open_pipeline(root, wait=2) as pipeline:
-            several = pipeline.several()
-    except RefitError as error:
-        return Check(name="determinism", ok=False, found=str(error))
-    return Check(
-        name="determinism",
-        ok=not several,
-        found="; ".join(map(str, several)) or "one result of each computation",
-        mend="find what is random in the stage: `refit reproduce` shows what differs",
+
+    def several() -> list[str]:
+        with open_pipeline(root, wait=LOCK_WAIT) as pipeline:
+            return list(map(str, pipeline.several()))
+
+    return _problems(
+        "determinism",
+        several,
+        right="one result of each computation",
+        fix="find what is random in the stage: `refit reproduce` shows what differs",
     )
 
 
 def _dependencies(root: Path) -> Check:
-    return _faultless(
+    return _problems(
         "dvc.yaml",
         lambda: stage_deps.check(root),
-        well="names the code that each stage imports",
-        mend="run `refit deps --fix`",
+        right="names the code that each stage imports",
+        fix="run `refit deps --fix`",
     )
 
 
 def _remote(root: Path) -> Check:
-    """No remote is no fault: results then live on this machine alone."""
-    text = (root / ".dvc/config").read_text(encoding="utf-8") if (root / ".dvc").exists() else ""
-    found = "set" if "[remote" in text or "['remote" in text else "none: results stay here"
-    return Check(name="DVC remote", ok=True, found=found)
+    """Having no remote is allowed: results then stay on this machine."""
+    config = root / ".dvc/config"
+    text = config.read_text(encoding="utf-8") if config.exists() else ""
+    has_remote = "[remote" in text or "['remote" in text
+    detail = "set" if has_remote else "none: results stay here"
+    return Check(name="DVC remote", ok=True, detail=detail)
+
+
+def _ledger(root: Path) -> Check:
+    """Ledger entries that were changed or deleted, and aliases that were moved by hand."""
+    return _problems(
+        "ledger",
+        lambda: approval.faults(root),
+        right="whole, and the aliases are as it says",
+        fix="`refit history --verify` lists all; `refit rollback --to V --why ...` repairs a broken"
+        " ledger, the next run an alias",
+    )
 
 
 def _servers(root: Path) -> Check:
-    found = [f"{name} {server.url}" for name, server in servers.running(root).items()]
-    return Check(name="servers", ok=True, found=", ".join(found) or "none is up")
+    addresses = [f"{name} {server.url}" for name, server in servers.running(root).items()]
+    return Check(name="servers", ok=True, detail=", ".join(addresses) or "none is up")
 
 
 def _pipeline(root: Path) -> str:
-    with open_pipeline(root, wait=2) as pipeline:
+    with open_pipeline(root, wait=LOCK_WAIT) as pipeline:
         return f"{len(pipeline.stages())} stages, {len(pipeline.changes())} changed"
 
 
@@ -142,29 +155,20 @@ def _mlflow(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or str(paths.MLFLOW)
 
 
-def _ledger(root: Path) -> Check:
-    """Decisions that were changed or taken away, and aliases that somebody moved."""
-    return _faultless(
-        "ledger",
-        lambda: approval.faults(root),
-        well="whole, and the aliases are as it says",
-        mend="`refit history --verify` lists all; `refit rollback --to V --why ...` mends a broken"
-        " ledger, the next run an alias",
-    )
-
-
-def _faultless(name: str, find: Callable[[], list[str]], *, well: str, mend: str) -> Check:
-    """A check that all is well where nothing is found; of many faults the first three are shown."""
+def _problems(
+    name: str, find: Callable[[], list[str] | tuple[str, ...]], *, right: str, fix: str
+) -> Check:
+    """A check that passes when no problem is found; it shows the first five problems."""
     try:
-        wrong = find()
+        problems = find()
     except RefitError as error:
-        wrong = [str(error)]
-    return Check(name=name, ok=not wrong, found="; ".join(wrong[:3]) or well, mend=mend)
+        problems = [str(error)]
+    return Check(name=name, ok=not problems, detail="; ".join(problems[:5]) or right, fix=fix)
 
 
-def _asked(name: str, ask: Callable[[], str]) -> Check:
-    """A check whose error already says how to mend it."""
+def _state(name: str, describe: Callable[[], str]) -> Check:
+    """A check whose error already says how to fix it."""
     try:
-        return Check(name=name, ok=True, found=ask())
+        return Check(name=name, ok=True, detail=describe())
     except RefitError as error:
-        return Check(name=name, ok=False, found=str(error))
+        return Check(name=name, ok=False, detail=str(error))

@@ -1,4 +1,4 @@
-"""`refit run`: the fast answer when nothing changed, else the flow, or its steps without it."""
+"""`refit run`: a fast answer when nothing changed, otherwise the flow or, without it, its steps."""
 
 import os
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from refit.workspace.servers import Server
 
 Watch = Callable[[str, str | StepResult], None]
 """Takes a step's name with a line of its output, or with its result."""
-LOST_AFTER = "1"
-"""Times that Prefect repeats a call before it gives its server up: seconds, by default a minute."""
+RETRIES = "1"
+"""Times that Prefect repeats a failed call; with its default a lost server costs a minute."""
 Start = Callable[[Watch, str | None, bool], None]
-"""Starts the flow with a watcher, `until` and `force`."""
+"""Starts the flow with `watch`, `until` and `force`."""
 
 
 def run(
@@ -30,7 +30,7 @@ def run(
 
     Args:
         root: of the project.
-        watch: sees each step's output and result.
+        watch: takes each step's output and result.
         until: ingest up to this partition first.
         force: run every stage.
         load_flow: imports the flow, which takes seconds; None runs the steps without Prefect.
@@ -45,25 +45,28 @@ def run(
         if results:
             return None
     if load_flow is None:
-        _plain(root, watch, until=until, force=force)
+        _run_steps(root, watch, until=until, force=force)
         return None
     server, start = _with_server(root, load_flow)
     start(watch, until, force)
     return server
 
 
-def _plain(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
+def _run_steps(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
     for step in steps(root, until=until, force=force):
         watch(step.name, step.run(partial(watch, step.name)))
 
 
 def _with_server(root: Path, load_flow: Callable[[], Start]) -> tuple[Server, Start]:
-    """Import the flow while the server starts; a flow that is imported knows its server."""
+    """Import the flow while the server starts.
+
+    The flow reads the server's address when it is imported, so that is set before.
+    """
     os.environ.update(environment(root))
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     os.environ["PREFECT_LOGGING_INTERNAL_LEVEL"] = "CRITICAL"
     os.environ["PREFECT_CLI_PROMPT"] = "false"
-    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", LOST_AFTER)
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", RETRIES)
     server = servers.begin(root, "prefect")
     os.environ.update(servers.prefect_environment(server))
     start = load_flow()

@@ -1,4 +1,4 @@
-"""What is champion, what would run and why, which data there is, which servers are up."""
+"""`refit status`: the champion, what would run and why, the data, and the running servers."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from refit.core import paths
 from refit.core.errors import RegistryError
-from refit.pipeline.dvc import SeveralResults, open_pipeline
+from refit.pipeline.dvc import open_pipeline
+from refit.pipeline.run_cache import SeveralResults
 from refit.registry.client import Registry, Version
 from refit.workspace import servers
 
@@ -18,11 +19,11 @@ class Status:
     champion: Version | None
     waiting: int | None
     """The version that waits for a person's answer."""
-    registry_fault: str
-    """Why the registry could not be asked; '' when it could."""
+    registry_error: str
+    """Why the registry could not be read; empty when it could."""
     changes: dict[str, tuple[str, ...]]
     several: tuple[SeveralResults, ...]
-    """Where the same inputs have given different results."""
+    """Computations with different results from the same inputs."""
     partitions: dict[str, tuple[str, ...]]
     servers: dict[str, str]
 
@@ -30,16 +31,16 @@ class Status:
         """The state as a person reads it."""
         return [
             self._champion(),
-            *self._waits(),
+            *self._waiting(),
             *self._data(),
-            *self._stale(),
-            *self._alarm(),
+            *self._changes(),
+            *self._alarms(),
             *self._servers(),
         ]
 
     def _champion(self) -> str:
-        if self.registry_fault:
-            return f"champion   unknown: {self.registry_fault}"
+        if self.registry_error:
+            return f"champion   unknown: {self.registry_error}"
         if self.champion is None:
             return "champion   none yet: `refit run` trains and decides"
         day = datetime.fromtimestamp(self.champion.created / 1000, tz=UTC)
@@ -48,7 +49,7 @@ class Status:
             f" bundle {self.champion.digest[:12]}"
         )
 
-    def _waits(self) -> list[str]:
+    def _waiting(self) -> list[str]:
         if self.waiting is None:
             return []
         answers = f"`refit approve {self.waiting}` or `refit reject {self.waiting} --why ...`"
@@ -61,7 +62,7 @@ class Status:
             if names
         ] or ["data       none yet: `refit ingest`"]
 
-    def _stale(self) -> list[str]:
+    def _changes(self) -> list[str]:
         if not self.changes:
             return ["pipeline   up to date: `refit run` and `dvc repro` have nothing to do"]
         return [
@@ -70,8 +71,8 @@ class Status:
             for stage, reasons in self.changes.items()
         ]
 
-    def _alarm(self) -> list[str]:
-        return [f"ALARM      {found}; `refit reproduce` shows how" for found in self.several]
+    def _alarms(self) -> list[str]:
+        return [f"ALARM      {results}; `refit reproduce` shows how" for results in self.several]
 
     def _servers(self) -> list[str]:
         return [f"server     {name} {url}" for name, url in self.servers.items()] or [
@@ -80,20 +81,20 @@ class Status:
 
 
 def status(root: Path) -> Status:
-    """Ask DVC, the registry and the process table."""
-    champion, waiting, fault = None, None, ""
+    """The state, read from DVC, the registry and the process table."""
+    champion, waiting, registry_error = None, None, ""
     try:
         registry = Registry.of(root)
         waiting = registry.book().waiting
         champion = registry.champion()
     except RegistryError as error:
-        fault = str(error)
+        registry_error = str(error)
     with open_pipeline(root, wait=2) as pipeline:
         changes, several = pipeline.changes(), pipeline.several()
     return Status(
         champion=champion,
         waiting=waiting,
-        registry_fault=fault,
+        registry_error=registry_error,
         changes=changes,
         several=several,
         partitions=partitions(root),

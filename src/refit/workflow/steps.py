@@ -1,7 +1,6 @@
 """A whole run, step by step: ingest, the stages of dvc.yaml, promote.
 
-Both callers walk the same steps: the Prefect flow makes each one a task, and `--no-server` a line
-in the terminal. A step is run before the next one is asked for.
+The Prefect flow makes each step a task; `refit run --no-server` runs the same steps without it.
 """
 
 import time
@@ -27,23 +26,23 @@ class StepResult:
     reason: str
     seconds: float
     report: str = ""
-    """Markdown, of the step that decides."""
+    """Markdown; only from the step `promote`."""
     waiting: int | None = None
-    """The version that waits for a person's answer, after the step that decides."""
+    """The version that waits for a person's answer; only from the step `promote`."""
     ask: str = ""
-    """How to answer."""
+    """How a person can answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A step that can be run once."""
+    """One step; it can be run once."""
 
     name: str
     run: Callable[[OnOutput], StepResult]
 
 
 def steps(root: Path, *, until: str | None = None, force: bool = False) -> Iterator[Step]:
-    """The steps of a run, each to be run before the next is taken.
+    """The steps of a run. Run each one before you take the next.
 
     Args:
         root: of the project.
@@ -52,7 +51,7 @@ def steps(root: Path, *, until: str | None = None, force: bool = False) -> Itera
     """
     if until is not None:
         yield Step(name="ingest", run=lambda on_output: _ingest(root, until, on_output))
-    # Promotion reads what the stages left: it stays under the lock, lest another run replace it.
+    # Promotion reads what the stages wrote. It holds the lock, so no other run can replace that.
     with open_pipeline(root) as pipeline:
         for stage in pipeline.stages():
             yield _stage(pipeline, stage, force=force)
@@ -60,16 +59,16 @@ def steps(root: Path, *, until: str | None = None, force: bool = False) -> Itera
 
 
 def promote_only(root: Path) -> decide.Decision:
-    """Decide about what the pipeline left, if that is what the workspace makes.
+    """Decide about the candidate that the pipeline left.
 
     Raises:
-        PipelineError: something has changed since.
+        PipelineError: the workspace has changed since, so it no longer makes this candidate.
     """
     with open_pipeline(root) as pipeline:
         _require_deterministic(pipeline, root)
         _require_unchanged(pipeline)
         decision = decide.decide(root)
-        _published(root, decision)
+        _publish(root, decision)
         return decision
 
 
@@ -82,11 +81,11 @@ def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
         names = pipeline.stages()
         seconds = (time.monotonic() - started) / max(len(names), 1)
         _require_deterministic(pipeline, root)
-        decided = _decide(root)
+        promotion = _decide(root)
     cached = (
         StepResult(name=name, outcome=Outcome.CACHED, reason="", seconds=seconds) for name in names
     )
-    return (*cached, decided)
+    return (*cached, promotion)
 
 
 def _stage(pipeline: Pipeline, stage: str, *, force: bool) -> Step:
@@ -100,7 +99,7 @@ def _stage(pipeline: Pipeline, stage: str, *, force: bool) -> Step:
 
 
 def _ingest(root: Path, until: str, on_output: OnOutput) -> StepResult:
-    """Bring partitions; a schedule's `next` asks nothing of a dataset that has no source."""
+    """Ingest partitions; a schedule's `next` does nothing for a dataset without a source."""
     started = time.monotonic()
     name = params.dataset_name(root / paths.PARAMS)
     if until == ingest.NEXT and dataset.ingest(name) is None:
@@ -128,20 +127,20 @@ def _promote(pipeline: Pipeline, root: Path) -> StepResult:
 def _decide(root: Path) -> StepResult:
     started = time.monotonic()
     decision = decide.decide(root)
-    where = _published(root, decision)
+    location = _publish(root, decision)
     return StepResult(
         name="promote",
         outcome=Outcome.CACHED if decision.cached else Outcome.COMPLETED,
         reason=decision.sentence,
         seconds=time.monotonic() - started,
-        report=f"{decision.report}\n{where}" if where else decision.report,
+        report=f"{decision.report}\n{location}" if location else decision.report,
         waiting=decision.version if decision.waits else None,
         ask=decision.ask(),
     )
 
 
-def _published(root: Path, decision: decide.Decision) -> str:
-    """Log the review of a decision that has none yet; says where it is."""
+def _publish(root: Path, decision: decide.Decision) -> str:
+    """Log the review of a decision that has none yet; returns where it is."""
     if decision.reviewed:
         return ""
     from refit.registry.client import Registry
@@ -151,21 +150,25 @@ def _published(root: Path, decision: decide.Decision) -> str:
 
 
 def _require_unchanged(pipeline: Pipeline) -> None:
-    """A version must be what its commit makes: nothing may have changed since the stages ran."""
+    """Raise PipelineError if anything changed since the stages ran.
+
+    A version must be what its commit makes.
+    """
     changes = pipeline.changes()
     if changes:
         raise PipelineError(
-            "the workspace is not what the candidate was made of",
+            "the workspace has changed since the candidate was made",
             got="; ".join(f"{name}: {', '.join(why)}" for name, why in changes.items()),
             do="run `refit run`, which brings the stages up to date and then decides",
         )
 
 
 def _require_deterministic(pipeline: Pipeline, root: Path) -> None:
+    """Raise PipelineError if a stage gave different results, unless the policy accepts that."""
     several = {stage: count for stage, count in pipeline.results().items() if count > 1}
     if several and not policy.read(root).accept_several_results:
         raise PipelineError(
-            "the same inputs have given different results, so the candidate cannot be made again",
+            "the same inputs have given different results, so the candidate cannot be reproduced",
             got="; ".join(f"{stage}: {count} results" for stage, count in several.items()),
             expected="one result of each stage",
             do="find what is random in the stage (`refit reproduce` shows what differs), or set"

@@ -1,4 +1,4 @@
-"""`refit up`: all that scheduled retraining needs on one machine, until it is told to stop."""
+"""`refit up`: all that scheduled retraining needs on one machine, until a signal stops it."""
 
 import os
 import signal
@@ -19,22 +19,23 @@ from refit.workspace.project import environment
 POOL = "local"
 SETUP_SECONDS = 120
 
+Say = Callable[[str], None]
 Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
-def up(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None:
-    """Start servers and worker, apply the deployments, say where they are, wait, stop them.
+def up(root: Path, say: Say, crash_dead_runs: Callable[[], int]) -> None:
+    """Start servers and worker, apply the deployments, wait for a signal, stop them.
 
     Args:
         root: of the project.
         say: prints a line.
-        sweep: sets dead runs to Crashed; called with the Prefect server up.
+        crash_dead_runs: sets dead runs to Crashed, returns how many; needs the Prefect server.
     """
-    _refuse_a_second(root)
+    _require_only_up(root)
     _on_stop(_interrupt)
     say("starting Prefect and MLflow (some 20 seconds the first time) ...")
     try:
-        _serve(root, say, sweep)
+        _serve(root, say, crash_dead_runs)
     except KeyboardInterrupt:
         say("stopping ...")
     finally:
@@ -42,18 +43,18 @@ def up(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None
         say(f"stopped {', '.join(servers.stop(root)) or 'nothing'}")
 
 
-def _serve(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None:
+def _serve(root: Path, say: Say, crash_dead_runs: Callable[[], int]) -> None:
     prefect = servers.ensure(root, "prefect")
     api = servers.prefect_environment(prefect)
     os.environ.update(environment(root) | api)
-    _sweep(root, say, sweep)
-    _prefect(root, api, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-    _prefect(root, api, "--no-prompt", "deploy", "--all")
-    # Without a limit, which the deployment has: a limited worker of Prefect 3.8 ends by itself when
-    # a suspended run is answered before it has noticed that the run's process has ended.
+    _crash_dead_runs(root, say, crash_dead_runs)
+    _run_prefect(root, api, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    _run_prefect(root, api, "--no-prompt", "deploy", "--all")
+    # The deployment has a limit, the worker none: with one, a worker of Prefect 3.8 ends by itself
+    # when a suspended run is answered before the worker has seen that the run's process ended.
     worker = ("prefect", "worker", "start", "--pool", POOL, "--name", "local")
     servers.launch(root, "worker", worker, api)
-    connect(root)  # makes a new database whole, which MLflow's own server would not
+    connect(root)  # makes a new database atomically; MLflow's own server does not
     mlflow = servers.ensure(root, "mlflow")
     say(f"Prefect   {prefect.url}")
     say(f"MLflow    {mlflow.url}")
@@ -61,12 +62,12 @@ def _serve(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> 
         "start a run with `.venv/bin/prefect deployment run retrain/retrain`, or wait for the"
         " schedule; Ctrl-C stops all"
     )
-    while _watch(root):
+    while _are_up(root):
         time.sleep(1)
 
 
-def _refuse_a_second(root: Path) -> None:
-    """Two would share the servers, and the first to stop would stop them for both."""
+def _require_only_up(root: Path) -> None:
+    """Raise SetupError while another `refit up` works: the first to stop would end both."""
     worker = servers.running(root).get("worker")
     if worker is not None:
         raise SetupError(
@@ -86,8 +87,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _watch(root: Path) -> bool:
-    """Whether all are up; False when `refit down` has stopped them."""
+def _are_up(root: Path) -> bool:
+    """Whether all servers run; False when `refit down` has stopped them."""
     dead = servers.dead(root)
     if dead:
         raise SetupError(
@@ -98,18 +99,18 @@ def _watch(root: Path) -> bool:
     return {"prefect", "mlflow", "worker"} <= servers.running(root).keys()
 
 
-def _sweep(root: Path, say: Callable[[str], None], sweep: Callable[[], int]) -> None:
-    """Dead runs hold the deployment's slot; while a run holds the lock, none may be swept."""
+def _crash_dead_runs(root: Path, say: Say, crash_dead_runs: Callable[[], int]) -> None:
+    """Free the deployment's slot, which dead runs hold; not while a run holds the lock."""
     try:
         with open_pipeline(root, wait=0):
-            swept = sweep()
+            count = crash_dead_runs()
     except PipelineError:
         return
-    if swept:
-        say(f"{swept} runs whose process had died are now Crashed")
+    if count:
+        say(f"{count} runs whose process had died are now Crashed")
 
 
-def _prefect(root: Path, api: dict[str, str], *arguments: str) -> None:
+def _run_prefect(root: Path, api: dict[str, str], *arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],
         cwd=root,

@@ -1,4 +1,4 @@
-"""The packages that are installed, held to constraints.txt."""
+"""The installed packages, compared with constraints.txt."""
 
 import importlib.metadata
 from pathlib import Path
@@ -14,7 +14,7 @@ def pinned(path: Path) -> dict[str, Requirement]:
 
 
 def installed(name: str) -> str | None:
-    """The version without a build's label such as +cpu; None when the package is missing."""
+    """The version without a local label such as +cpu; None when the package is missing."""
     try:
         return importlib.metadata.version(name).split("+")[0]
     except importlib.metadata.PackageNotFoundError:
@@ -22,12 +22,12 @@ def installed(name: str) -> str | None:
 
 
 def differing(path: Path) -> tuple[str, ...]:
-    """What is missing or has another version than the file says, a phrase for each."""
-    found = []
-    for name, wanted in pinned(path).items():
+    """The packages that are missing or have another version than the file, a phrase for each."""
+    phrases = []
+    for name, pin in pinned(path).items():
         version = installed(name)
         if version is None:
-            found.append(f"{name} is missing")
-        elif not wanted.specifier.contains(version, prereleases=True):
-            found.append(f"{name} {version}, pinned {wanted.specifier}")
-    return tuple(found)
+            phrases.append(f"{name} is missing")
+        elif not pin.specifier.contains(version, prereleases=True):
+            phrases.append(f"{name} {version}, pinned {pin.specifier}")
+    return tuple(phrases)

@@ -1,10 +1,10 @@
-"""The commit that holds exactly what ran: found, or made without touching anything of the user's.
+"""The commit that holds exactly what ran.
 
-A clean workspace is its own commit. Of any other (changed files, or a run that has just written
-dvc.lock) a commit object is made from an index of its own, so that branch, index and files stay as
-they are; it needs no Git identity and carries the date of its parent, so that the same content
-gives the same commit. A ref under refs/refit/ keeps it from being collected, and `refit push` takes
-it along. Everything goes through the `git` program.
+For a clean workspace it is HEAD. Otherwise (changed files, or a run that has just written dvc.lock)
+a commit object is made from a separate index, so branch, index and files stay as they are. It needs
+no Git identity and has the date of its parent, so the same content gives the same commit. A ref
+under refs/refit/ protects it from Git's garbage collection, and `refit push` sends it. Everything
+goes through the `git` program.
 """
 
 import contextlib
@@ -20,26 +20,26 @@ from refit.core.errors import SetupError
 
 REFS = "refs/refit"
 LARGEST = 10 * 2**20
-"""Bytes above which a file that Git neither tracks nor ignores is left out of the commit."""
-WHO = "Refit"
+"""Bytes; a larger file that Git neither tracks nor ignores is left out of the commit."""
+NAME = "Refit"
 MAIL = "refit@localhost"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A commit that holds the workspace as it is."""
+    """A commit of the workspace as it is."""
 
     commit: str
     parent: str | None
-    """The user's own commit: `commit` itself when nothing had changed; None before the first."""
+    """HEAD, which is `commit` when nothing had changed; None before the first commit."""
     branch: str | None
     """None on a detached HEAD."""
     left_out: tuple[str, ...]
-    """Files too large to be taken in, by path."""
+    """Paths of files that were too large."""
 
 
 def snapshot(root: Path) -> Snapshot:
-    """The commit of the workspace around `root`, made if there is none.
+    """The commit of the workspace around `root`; made unless HEAD is that commit.
 
     Raises:
         SetupError: there is no Git repository, or Git fails.
@@ -57,7 +57,7 @@ def snapshot(root: Path) -> Snapshot:
 
 
 def user(root: Path) -> str:
-    """Who works here: the Git identity, `name <mail>`, or the login name where there is none."""
+    """The user: the Git identity as `name <mail>`, or the login name without one."""
     name, mail = (_ask(root, "config", f"user.{part}") for part in ("name", "email"))
     if name:
         return f"{name} <{mail}>" if mail else name
@@ -78,12 +78,12 @@ def kept(root: Path) -> dict[str, str]:
 
 
 def resolve(root: Path, name: str) -> str | None:
-    """The full id of a commit named in any way that Git knows; None when there is none."""
+    """The full id of a commit by any of its names; None when there is none."""
     return _ask(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
 def log(root: Path, old: str, new: str) -> tuple[tuple[str, str], ...] | None:
-    """Commits that `new` has and `old` has not, newest first: id and subject; None if not here."""
+    """Commits in `new` but not in `old`, newest first: id and subject; None if one is missing."""
     lines = _ask(root, "log", "--format=%H %s", f"{old}..{new}", "--")
     if lines is None:
         return None
@@ -91,21 +91,21 @@ def log(root: Path, old: str, new: str) -> tuple[tuple[str, str], ...] | None:
 
 
 def changed(root: Path, old: str, new: str) -> tuple[tuple[str, str], ...] | None:
-    """Files that differ between two commits: A, M, D or T with the path; None if not here."""
-    told = _ask(root, "diff", "--name-status", "--no-renames", "-z", old, new, "--")
-    if told is None:
+    """Files that differ between two commits: A, M, D or T with the path; None if one is missing."""
+    output = _ask(root, "diff", "--name-status", "--no-renames", "-z", old, new, "--")
+    if output is None:
         return None
-    parts = [part for part in told.split("\0") if part]
+    parts = [part for part in output.split("\0") if part]
     return tuple(zip(parts[::2], parts[1::2], strict=True))
 
 
 def export(root: Path, commit: str, target: Path) -> None:
-    """Write the commit's files into `target`, an empty folder, as a repository of its own.
+    """Write the commit's files into the new folder `target`, and make it a repository.
 
-    Submodules are left out; nothing of the repository at `root` is touched.
+    Submodules are left out. The repository at `root` stays as it is.
     """
     target.mkdir(parents=True)
-    with _own_index() as index:
+    with _separate_index() as index:
         _git(root, "read-tree", commit, index=index)
         _git(root, "checkout-index", "--all", "--force", f"--prefix={target}/", index=index)
     _git(target, "init", "--quiet")
@@ -117,7 +117,7 @@ def push(root: Path, remote: str) -> None:
 
 
 def pull(root: Path, remote: str) -> None:
-    """Bring every ref under refs/refit/ from the remote."""
+    """Fetch every ref under refs/refit/ from the remote."""
     _git(root, "fetch", "--quiet", remote, f"+{REFS}/*:{REFS}/*")
 
 
@@ -127,14 +127,16 @@ def remotes(root: Path) -> tuple[str, ...]:
 
 
 def _too_large(top: Path) -> tuple[str, ...]:
-    """Untracked files that nobody meant to have in Git."""
-    listed = _git(top, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
-    return tuple(sorted(name for name in listed if name and (top / name).lstat().st_size > LARGEST))
+    """Large untracked files, which were probably not meant for Git."""
+    listing = _git(top, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    return tuple(
+        sorted(name for name in listing if name and (top / name).lstat().st_size > LARGEST)
+    )
 
 
 def _tree(top: Path, head: str | None, left_out: tuple[str, ...]) -> str:
-    """The tree of the workspace's files, through an index of its own."""
-    with _own_index() as index:
+    """The tree of the workspace's files, made through a separate index."""
+    with _separate_index() as index:
         if head is not None:
             _git(top, "read-tree", head, index=index)
         excluded = [f":(exclude,literal,top){name}" for name in left_out]
@@ -144,18 +146,18 @@ def _tree(top: Path, head: str | None, left_out: tuple[str, ...]) -> str:
 
 def _commit(top: Path, tree: str, parent: str | None) -> str:
     date = _git(top, "show", "--no-patch", "--format=%cI", parent) if parent else "@0 +0000"
-    who = {
+    identity = {
         f"GIT_{role}_{part}": value
         for role in ("AUTHOR", "COMMITTER")
-        for part, value in (("NAME", WHO), ("EMAIL", MAIL), ("DATE", date))
+        for part, value in (("NAME", NAME), ("EMAIL", MAIL), ("DATE", date))
     }
     ancestry = ["-p", parent] if parent else []
-    return _git(top, "commit-tree", tree, *ancestry, "-m", "The workspace as it ran", more=who)
+    return _git(top, "commit-tree", tree, *ancestry, "-m", "The workspace as it ran", more=identity)
 
 
 @contextlib.contextmanager
-def _own_index() -> Iterator[Path]:
-    """A path for an index that exists only inside the `with`; Git makes the file itself."""
+def _separate_index() -> Iterator[Path]:
+    """A path for an index within the block; Git makes the file."""
     with tempfile.TemporaryDirectory(prefix="refit-index-") as folder:
         yield Path(folder) / "index"
 
@@ -172,13 +174,13 @@ def _git(
             f"`git {arguments[0]}` failed",
             where=str(folder),
             got=" ".join(done.stderr.split()) or f"status {done.returncode}",
-            do="mend what Git names; without a Git repository a version cannot be made again",
+            do="fix what Git names; without a Git repository a version cannot be reproduced",
         )
     return done.stdout.strip("\n")
 
 
 def _ask(folder: Path, *arguments: str) -> str | None:
-    """As `_git`, but None where Git finds nothing."""
+    """As `_git`, but None where Git fails."""
     done = _run(folder, arguments, None, None)
     return None if done.returncode else done.stdout.strip("\n")
 

@@ -1,17 +1,18 @@
-"""What a result was computed on: processor, instruction sets, system and C library. No names."""
+"""The machine of a result: processor, instruction sets, system, C library. No host or user name."""
 
 import os
 import platform
 from dataclasses import dataclass
-from pathlib import Path
+
+from refit.core.processor import cpuinfo
 
 SETS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512_vnni", "amx_tile")
-"""Instruction sets that numerical libraries choose their kernels by, as Linux spells them."""
+"""Instruction sets by which numerical libraries choose their kernels, as Linux spells them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A machine as far as it can change the bits of a result."""
+    """What of a machine can change the bits of a result."""
 
     processor: str
     vendor: str
@@ -21,18 +22,18 @@ class Machine:
     libc: str
 
     def same_kind(self, other: "Machine") -> bool:
-        """Whether the two have the same maker, instruction sets and C library."""
-        mine = (self.vendor, self.instructions, self.libc)
-        return mine == (other.vendor, other.instructions, other.libc)
+        """Whether both have the same processor vendor, instruction sets and C library."""
+        kinds = [(machine.vendor, machine.instructions, machine.libc) for machine in (self, other)]
+        return kinds[0] == kinds[1]
 
 
 def this() -> Machine:
     """The machine that this process runs on."""
-    told = _cpuinfo()
-    flags = told.get("flags", "").split()
+    cpu = cpuinfo()
+    flags = cpu.get("flags", "").split()
     return Machine(
-        processor=told.get("model name") or platform.processor() or platform.machine(),
-        vendor=told.get("vendor_id", "unknown"),
+        processor=cpu.get("model name") or platform.processor() or platform.machine(),
+        vendor=cpu.get("vendor_id", "unknown"),
         instructions=tuple(name for name in SETS if name in flags),
         cores=os.cpu_count() or 1,
         system=f"{platform.system()} {platform.machine()}",
@@ -41,24 +42,14 @@ def this() -> Machine:
 
 
 def parse(stored: dict[str, object]) -> Machine:
-    """A machine as `asdict` and JSON left it."""
-    instructions = stored.get("instructions")
-    listed = tuple(map(str, instructions)) if isinstance(instructions, list | tuple) else ()
+    """A machine from what `asdict` and JSON made of it."""
+    value = stored.get("instructions")
+    instructions = tuple(map(str, value)) if isinstance(value, list | tuple) else ()
     return Machine(
         processor=str(stored.get("processor", "")),
         vendor=str(stored.get("vendor", "")),
-        instructions=listed,
+        instructions=instructions,
         cores=int(str(stored.get("cores", 1))),
         system=str(stored.get("system", "")),
         libc=str(stored.get("libc", "")),
     )
-
-
-def _cpuinfo() -> dict[str, str]:
-    """The first processor's lines; empty where the system does not say."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}

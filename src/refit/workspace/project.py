@@ -1,4 +1,4 @@
-"""Where a project is, where it keeps its state, and the environment that its programs run in."""
+"""The root of a project, the address of its MLflow, and the environment of its programs."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from refit.core.errors import SetupError
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The nearest folder upward that holds dvc.yaml and params.yaml.
+    """The nearest folder, upward from `start`, that holds dvc.yaml and params.yaml.
 
     Raises:
         SetupError: there is none.
@@ -26,7 +26,7 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def mlflow_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the project's own SQLite database."""
+    """MLFLOW_TRACKING_URI if it is set, otherwise the project's SQLite database."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / paths.MLFLOW}"
 
 

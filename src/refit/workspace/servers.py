@@ -1,12 +1,11 @@
-"""Local servers as child processes: started once, found again, stopped by their own identity.
+"""Local servers as background processes: started once, found again, stopped.
 
-`.refit/servers.json` notes each server's process, its start time and its port. A process number
-alone proves nothing, since numbers are given again, so a server counts as ours only when a process
-of that number began at that time. Everything binds to 127.0.0.1. Two commands may start at once:
-what reads the notes and then writes them holds a lock, so that neither starts a second server.
+`.refit/servers.json` records the process, start time and port of each server. A process id alone
+proves nothing, because the system gives ids again. So a server counts as this project's only when
+the process with its id began at the recorded time. Every server binds to 127.0.0.1. Whatever reads
+the file and then writes it holds a lock, so two commands never start a second server.
 """
 
-import fcntl
 import http
 import http.client
 import os
@@ -24,13 +23,14 @@ import psutil
 
 from refit.core import files, paths
 from refit.core.errors import SetupError
+from refit.workspace.lock import only_one
 from refit.workspace.project import environment, mlflow_uri
 
 HOST = "127.0.0.1"
 GRACE = 10.0
-"""Seconds that a server may take to end after it was asked."""
+"""Seconds that a server may take to end after SIGTERM."""
 PATIENCE = 120.0
-"""Seconds that a server may take until it answers."""
+"""Seconds that a server may take to answer, and that a command waits for another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,23 +44,23 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where a browser finds it."""
+        """The server's address."""
         return f"http://{HOST}:{self.port}"
 
     def alive(self) -> bool:
-        """Whether the very process that was started still runs."""
+        """Whether the process that was started still runs."""
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.created) < 1 and _lives(process)
+            return abs(process.create_time() - self.created) < 1 and _is_alive(process)
         return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """How a server is started and asked whether it is well."""
+    """How a server is started and asked for its health."""
 
     port: int
-    """The wanted one; 0 means any that is free."""
+    """The preferred port; 0 means any free port."""
     health: str
     command: tuple[str, ...]
 
@@ -85,17 +85,17 @@ def _kinds(root: Path) -> dict[str, _Kind]:
 
 
 def running(root: Path) -> dict[str, Server]:
-    """The servers of this project that run, by name."""
-    return {name: server for name, server in _noted(root).items() if server.alive()}
+    """The running servers of this project, by name."""
+    return {name: server for name, server in _recorded(root).items() if server.alive()}
 
 
 def dead(root: Path) -> tuple[str, ...]:
-    """The servers that ended by themselves; one that is being stopped is waited for."""
-    with _notes(root):
-        return tuple(name for name, server in _noted(root).items() if not server.alive())
+    """The servers that ended by themselves. Waits for a command that is stopping one."""
+    with _locked(root):
+        return tuple(name for name, server in _recorded(root).items() if not server.alive())
 
 
-def _noted(root: Path) -> dict[str, Server]:
+def _recorded(root: Path) -> dict[str, Server]:
     path = root / paths.SERVERS
     if not path.exists():
         return {}
@@ -114,8 +114,8 @@ def ensure(root: Path, name: str) -> Server:
 
 
 def begin(root: Path, name: str) -> Server:
-    """The server, started unless it runs already, but perhaps not answering yet; see `wait`."""
-    with _notes(root):
+    """The server, started unless it runs already. It may not answer yet; see `wait`."""
+    with _locked(root):
         return running(root).get(name) or _start(root, name)
 
 
@@ -123,15 +123,15 @@ def launch(root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, 
     """Start a program of the virtual environment with its output in .refit/logs/NAME.log.
 
     Raises:
-        SetupError: it runs already; a second one would be noted nowhere and never be stopped.
+        SetupError: it runs already.
     """
-    with _notes(root):
-        there = running(root).get(name)
-        if there is not None:
+    with _locked(root):
+        present = running(root).get(name)
+        if present is not None:
             raise SetupError(
                 f"the {name} runs already",
                 where=str(root),
-                got=f"process {there.pid}",
+                got=f"process {present.pid}",
                 do="use the one that is up, or end it with `refit down`",
             )
         return _launch(root, name, command, extra, port=0)
@@ -154,26 +154,26 @@ def _launch(
         )
     created = psutil.Process(process.pid).create_time()
     server = Server(name=name, pid=process.pid, created=created, port=port)
-    _note(root, server)
+    _write(root, running(root) | {server.name: server})
     return server
 
 
 def stop(root: Path, names: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Stop the named servers of this project (all when none is named); returns those stopped."""
-    with _notes(root):
-        found = running(root)
-        # The worker goes first, for it still reports to its server.
-        ordered = sorted(found, key=lambda name: name != "worker")
-        stopped = [name for name in ordered if name in (names or found)]
+    """Stop the named servers of this project, or all without a name; returns those stopped."""
+    with _locked(root):
+        servers = running(root)
+        # The worker ends first, because it reports its end to Prefect's server.
+        ordered = sorted(servers, key=lambda name: name != "worker")
+        stopped = [name for name in ordered if name in (names or servers)]
         for name in stopped:
-            _end(found.pop(name))
+            _end(servers.pop(name))
         if stopped:
-            _write(root, found)
+            _write(root, servers)
     return tuple(stopped)
 
 
 def prefect_environment(server: Server) -> dict[str, str]:
-    """Where a Prefect client finds the server."""
+    """The variables with which a Prefect client finds the server."""
     return {"PREFECT_API_URL": f"{server.url}/api"}
 
 
@@ -189,7 +189,7 @@ def _start(root: Path, name: str) -> Server:
 
 
 def _profile(root: Path, server: Server) -> None:
-    """Let `prefect` typed in the project's folder find the server, whichever its port."""
+    """Write the profile with which the command `prefect` finds the server in this project."""
     url = prefect_environment(server)["PREFECT_API_URL"]
     files.write_text(
         Path(environment(root)["PREFECT_PROFILES_PATH"]),
@@ -198,10 +198,14 @@ def _profile(root: Path, server: Server) -> None:
 
 
 def wait(root: Path, server: Server) -> None:
-    """Wait until the server answers; raise SetupError when it ends or takes too long."""
+    """Wait until the server answers.
+
+    Raises:
+        SetupError: it ended, or did not answer in time.
+    """
     health = _kinds(root)[server.name].health
     deadline = time.monotonic() + PATIENCE
-    # Another program may have taken the port since it was chosen, and answer in our server's place.
+    # Another program may have taken the port meanwhile, and would answer in the server's place.
     while not (_listens(server) and _answers(server.port, health)):
         if not server.alive() or time.monotonic() > deadline:
             log = root / paths.LOGS / f"{server.name}.log"
@@ -216,7 +220,7 @@ def wait(root: Path, server: Server) -> None:
 
 
 def _listens(server: Server) -> bool:
-    """Whether it is the server, or a child of it, that has the port."""
+    """Whether the server or one of its children listens on the port."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(server.pid)
         family = [process, *process.children(recursive=True)] if server.alive() else []
@@ -238,9 +242,9 @@ def _answers(port: int, path: str) -> bool:
     return False
 
 
-def _free_port(wanted: int) -> int:
-    """The wanted port, or any free one when somebody else has it."""
-    for port in (wanted, 0):
+def _free_port(preferred: int) -> int:
+    """The preferred port, or any free one where another program has it."""
+    for port in (preferred, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
@@ -249,17 +253,11 @@ def _free_port(wanted: int) -> int:
 
 
 @contextmanager
-def _notes(root: Path) -> Iterator[None]:
-    """Hold the notes to oneself; the kernel frees the lock when its holder dies."""
-    path = root / paths.SERVERS_LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+def _locked(root: Path) -> Iterator[None]:
+    """Hold the lock of `.refit/servers.json`."""
+    busy = "another command starts or stops the servers"
+    with only_one(root / paths.SERVERS_LOCK, PATIENCE, poll=0.05, busy=busy):
         yield
-
-
-def _note(root: Path, server: Server) -> None:
-    _write(root, running(root) | {server.name: server})
 
 
 def _write(root: Path, servers: Mapping[str, Server]) -> None:
@@ -267,23 +265,23 @@ def _write(root: Path, servers: Mapping[str, Server]) -> None:
 
 
 def _end(server: Server) -> None:
-    """End the process and its children: asked first, forced after GRACE seconds."""
+    """End the process and its children: by SIGTERM, and by SIGKILL after GRACE seconds."""
     with suppress(psutil.Error):
         process = psutil.Process(server.pid)
         family = [process, *process.children(recursive=True)]
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE
-        while any(map(_lives, family)) and time.monotonic() < deadline:
+        while any(map(_is_alive, family)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        for left in filter(_lives, family):
+        for process in filter(_is_alive, family):
             with suppress(psutil.Error):
-                left.kill()
-        # Those that this very process started stay zombies until it takes note of their end.
+                process.kill()
+        # Children of this process stay zombies until it collects them.
         psutil.wait_procs(family, timeout=0.1)
 
 
-def _lives(process: psutil.Process) -> bool:
-    """Whether it still works; a zombie only waits for a parent to take note of its end."""
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether the process runs; a zombie has ended and waits for its parent to collect it."""
     with suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
