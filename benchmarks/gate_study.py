@@ -37,12 +37,12 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 from bench import ROOT, call, clone, machine
+from refit.evaluation.metrics import losses
 from retrains import MONTHS, SEEDS
 
 from refit.core import files, params
 from refit.dataset import PARTITION, roles
 from refit.evaluation import paired_bootstrap
-from refit.evaluation.metrics import losses
 from refit.evaluation.time_blocks import block_codes
 from refit.promotion import judge, policy
 from refit.promotion.gate import Outcome, outcome, verdict
