@@ -1,20 +1,20 @@
-"""How often the gates promote what is no better, and if they promote what is: `make gate-study`.
+"""How often the gates promote a model that is no better, and one that is: `make gate-study`.
 
-The example's network is retrained with the newest training month from January to October of 2013,
+The example's model is retrained with the newest training month from January to October of 2013,
 each time with thirteen seeds (retrains.py). A retrain that differs from the one before by its seed
 alone is no better: a promotion of it is false. A retrain with one month more is what `refit run
 --until next` makes. Both are judged on the two months after the month that follows the training
 (of October, on December alone), which neither has seen, by four methods:
 
 - points: the mean loss is lower;
-- rows: the 95 % interval over rows lies above zero (the normal one, which a bootstrap over 27,000
-  to 57,000 rows equals), and the gain reaches the minimum effect;
-- days: the same with whole days resampled, without allowing for seeds;
-- policy: params.yaml's gates of predictions: improvement with the seeds' deviation, baselines,
-  calibration, declared and found slices.
+- rows: the 95 % interval over rows lies above zero, and the gain reaches the minimum effect (the
+  normal interval, which equals that of a bootstrap over 27,000 to 57,000 rows);
+- days: the same with whole days resampled, without the noise of seeds;
+- policy: the gates of params.yaml that need predictions alone: improvement with the deviation of
+  seeds, baselines, calibration, declared and found slices.
 
-The trainings take about ten minutes on one core; they are kept in .refit/gate-study, in a folder
-named by what they depend on, and a second run takes a minute.
+The trainings take about ten minutes on one core. They are kept in .refit/gate-study, in a folder
+named by what they depend on, so a second run takes a minute.
 """
 
 import hashlib
@@ -42,19 +42,23 @@ from retrains import MONTHS, SEEDS
 from refit.core import files, params
 from refit.dataset import PARTITION, roles
 from refit.evaluation import paired_bootstrap
-from refit.evaluation.metrics import losses
+from refit.evaluation.baselines import BASELINES
+from refit.evaluation.predictions import Predictions
 from refit.evaluation.time_blocks import block_codes
-from refit.promotion import judge, policy
-from refit.promotion.gate import Outcome, outcome, verdict
+from refit.promotion import judge, policy, scoring
+from refit.promotion.evidence import CANDIDATE, RIVAL
+from refit.promotion.gate import Outcome, better, outcome
 from refit.promotion.gates import improvement
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import BASELINES, Part, Scored
+from refit.promotion.scoring import ScoredCandidate, ScoredRows
+from refit.tasks.catalog import find as find_task
 
 STUDY = ROOT / ".refit/gate-study"
 LATEST = 12
 TRIALS = 1000
 POLICY = policy.read(ROOT)
 ROLES = roles("flights")
+TASK = find_task(ROLES.task)
 
 
 def main() -> None:
@@ -71,20 +75,22 @@ def main() -> None:
 
 
 def _key() -> str:
-    """Names everything that the trainings depend on."""
+    """Names the trainings by everything that they depend on."""
     loaded = params.load(ROOT / "params.yaml")
     code = [*(ROOT / "src/flights").rglob("*.py"), Path(__file__).with_name("retrains.py")]
-    code += [ROOT / f"src/refit/{n}.py" for n in ("train", "model", "encode", "product")]
+    code += [ROOT / "src/refit/data/encoder.py", *(ROOT / "src/refit/models").glob("*.py")]
+    code += (ROOT / "src/refit/training").glob("*.py")
+    sections = ("preprocess", "baseline", "train", loaded["train"]["model"])
     parts = {
-        "params": {name: loaded[name] for name in ("preprocess", "baseline", "train")},
-        "code": {path.name: files.digest(path) for path in sorted(code)},
+        "params": {name: loaded[name] for name in sections},
+        "code": {str(path.relative_to(ROOT)): files.digest(path) for path in sorted(code)},
         "packages": {name: version(name) for name in ("torch", "numpy", "polars", "scikit-learn")},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _examples(folder: Path) -> None:
-    """All examples of the year, as the pipeline itself makes them in a clone."""
+    """All examples of the year, made by the pipeline in a clone."""
     if (folder / "examples.parquet").exists():
         return
     with clone() as project:
@@ -105,16 +111,17 @@ def _train(folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Month:
-    """A holdout, and every model's predictions of it."""
+    """A holdout, and the predictions of every model for it."""
 
     month: int
-    """The newest that trained the models."""
+    """The newest month that trained the models."""
     holdout: pl.DataFrame
     validation: pl.DataFrame
     blocks: np.ndarray
-    load: Callable[[str, pl.DataFrame], np.ndarray]
-    before: Callable[[str, pl.DataFrame], np.ndarray]
-    """The same of the models that trained without the newest month."""
+    predict: Callable[[str, pl.DataFrame], np.ndarray]
+    """(N,) predictions of a model for some rows."""
+    predict_before: Callable[[str, pl.DataFrame], np.ndarray]
+    """The same, by the models that were trained without the newest month."""
 
     @property
     def target(self) -> np.ndarray:
@@ -123,7 +130,7 @@ class Month:
 
     def loss(self, predicted: np.ndarray) -> np.ndarray:
         """(N,) the loss of each row."""
-        return losses(POLICY.metric, "binary", self.target, predicted)
+        return scoring.losses(POLICY.metric, TASK, self.target, predicted)
 
 
 def _target(rows: pl.DataFrame) -> np.ndarray:
@@ -149,16 +156,15 @@ class Study:
             holdout=holdout,
             validation=self.numbers.filter(partition == names[0]),
             blocks=block_codes(holdout[ROLES.time], "1d"),
-            load=lambda model, rows: self._load(month, model, rows),
-            before=lambda model, rows: self._load(month - 1, model, rows),
+            predict=lambda model, rows: self._load(month, model, rows),
+            predict_before=lambda model, rows: self._load(month - 1, model, rows),
         )
 
     def _load(self, month: int, model: str, rows: pl.DataFrame) -> np.ndarray:
         """(N,) a model's predictions of the rows."""
-        kept = files.map_array(self.folder / f"upto-{month:02}" / f"{model}.npy")
-        first = self.examples.height - len(kept)
-        found: np.ndarray = np.asarray(kept[rows["row"].to_numpy() - first], np.float64)
-        return found
+        stored = files.map_array(self.folder / f"upto-{month:02}" / f"{model}.npy")
+        first = self.examples.height - len(stored)
+        return np.array(stored[rows["row"].to_numpy() - first], np.float64)
 
     def judged(self) -> Iterator[Month]:
         """The months that have a retrain before them."""
@@ -168,11 +174,11 @@ class Study:
     def deviation(self, month: int) -> float:
         """Standard deviation of the mean holdout loss over seeds."""
         at = self.month(month)
-        means = [at.loss(at.load(f"seed-{s}", at.holdout)).mean() for s in range(SEEDS)]
+        means = [at.loss(at.predict(f"seed-{s}", at.holdout)).mean() for s in range(SEEDS)]
         return float(np.std(means, ddof=1))
 
     def pooled(self, without: int | None = None) -> float:
-        """Root mean square of the months' deviations, perhaps without one of them."""
+        """Root mean square of the deviations of all months, or of all but one."""
         squares = [self.deviation(m.month) ** 2 for m in self.judged() if m.month != without]
         return math.sqrt(sum(squares) / len(squares))
 
@@ -181,7 +187,7 @@ def _deviations(study: Study) -> None:
     print("| Newest training month | Holdout rows | Days | Log loss | Deviation over 13 seeds |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for at in study.judged():
-        mean = np.mean([at.loss(at.load(f"seed-{s}", at.holdout)).mean() for s in range(SEEDS)])
+        mean = np.mean([at.loss(at.predict(f"seed-{s}", at.holdout)).mean() for s in range(SEEDS)])
         print(
             f"| {at.month} | {len(at.target):,} | {at.blocks.max() + 1} | {mean:.4f} |"
             f" {study.deviation(at.month):.5f} |"
@@ -190,23 +196,24 @@ def _deviations(study: Study) -> None:
 
 
 def _seeds(study: Study) -> None:
-    """False promotions."""
+    """The table of false promotions."""
     names = ("points", "rows", "days", "days, seeds", "the same, month left out", "policy")
     print(f"| Seed-only retrains of month | Retrains | {' | '.join(names)} |")
     print("| --- | ---: |" + " ---: |" * len(names))
     total: Counter[str] = Counter()
     for at in study.judged():
-        own = replace(POLICY, seed_deviation=study.pooled(without=at.month))
-        found: Counter[str] = Counter()
+        left_out = replace(POLICY, seed_deviation=study.pooled(without=at.month))
+        promoted: Counter[str] = Counter()
         for seed in range(1, SEEDS):
-            pair = at.load(f"seed-{seed}", at.holdout), at.load(f"seed-{seed - 1}", at.holdout)
+            models = f"seed-{seed}", f"seed-{seed - 1}"
+            candidate, rival = (at.predict(name, at.holdout) for name in models)
             results = (
-                *_cheap(at, pair, own),
-                _policy(at, f"seed-{seed}", f"seed-{seed - 1}", at.load)[0],
+                *_cheap(at, (candidate, rival), left_out),
+                _policy(at, *models, at.predict)[0],
             )
-            found += Counter(n for n, r in zip(names, results, strict=True) if r == "promote")
-        total += found
-        print(f"| {at.month} | {SEEDS - 1} | " + " | ".join(str(found[n]) for n in names) + " |")
+            promoted += Counter(n for n, r in zip(names, results, strict=True) if r == "promote")
+        total += promoted
+        print(f"| {at.month} | {SEEDS - 1} | " + " | ".join(str(promoted[n]) for n in names) + " |")
     count = (SEEDS - 1) * (len(MONTHS) - 1)
     shares = " | ".join(f"{total[n]} ({total[n] / count:.1%})" for n in names)
     print(f"| all | {count} | {shares} |")
@@ -214,15 +221,15 @@ def _seeds(study: Study) -> None:
 
 
 def _all_pairs(study: Study, names: tuple[str, ...]) -> None:
-    """The cheap methods on every ordered pair of seeds, which says the rates more exactly."""
+    """The cheap methods on every ordered pair of seeds, which measures the rates more exactly."""
     total: Counter[str] = Counter()
     pairs = list(itertools.permutations(range(SEEDS), 2))
     for at in study.judged():
-        own = replace(POLICY, seed_deviation=study.pooled(without=at.month))
-        models = [at.load(f"seed-{seed}", at.holdout) for seed in range(SEEDS)]
+        left_out = replace(POLICY, seed_deviation=study.pooled(without=at.month))
+        models = [at.predict(f"seed-{seed}", at.holdout) for seed in range(SEEDS)]
         for new, old in pairs:
             pair = models[new], models[old]
-            results = _cheap(at, pair, own)
+            results = _cheap(at, pair, left_out)
             total += Counter(n for n, r in zip(names, results, strict=False) if r == "promote")
     count = len(pairs) * (len(MONTHS) - 1)
     shares = " | ".join(f"{total[n] / count:.1%}" for n in names[:-1])
@@ -230,19 +237,18 @@ def _all_pairs(study: Study, names: tuple[str, ...]) -> None:
 
 
 def _months(study: Study) -> None:
-    """Real retrains: one month more."""
+    """The table of real retrains, each with one month more."""
     head = "| Retrained with month | Gain, this seed | Gain, 13 seeds | points | rows | days |"
-    print(
-        f"{head} policy | What held it up |\n| ---: | ---: | ---: | --- | --- | --- | --- | --- |"
-    )
+    print(f"{head} policy | Gates that did not pass |")
+    print("| ---: | ---: | ---: | --- | --- | --- | --- | --- |")
     for at in study.judged():
         gained = [
-            at.loss(at.before(f"seed-{s}", at.holdout)).mean()
-            - at.loss(at.load(f"seed-{s}", at.holdout)).mean()
+            at.loss(at.predict_before(f"seed-{s}", at.holdout)).mean()
+            - at.loss(at.predict(f"seed-{s}", at.holdout)).mean()
             for s in range(SEEDS)
         ]
-        pair = at.load("seed-0", at.holdout), at.before("seed-0", at.holdout)
-        decided, why = _policy(at, "seed-0", "seed-0", at.before)
+        pair = at.predict("seed-0", at.holdout), at.predict_before("seed-0", at.holdout)
+        decided, reasons = _policy(at, "seed-0", "seed-0", at.predict_before)
         cells = (
             f"{at.month}",
             f"{gained[0]:.4f}",
@@ -251,86 +257,102 @@ def _months(study: Study) -> None:
             _by_rows(at, *pair),
             _improved(at, *pair, replace(POLICY, seed_deviation=0.0)),
             f"**{decided}**",
-            why,
+            reasons,
         )
         print(f"| {' | '.join(cells)} |")
     print()
 
 
 def _cheap(
-    at: Month, pair: tuple[np.ndarray, np.ndarray], without: PromoteParams
+    at: Month, pair: tuple[np.ndarray, np.ndarray], left_out: PromoteParams
 ) -> tuple[Outcome, ...]:
-    """What the methods say that look at the losses alone; `without` knows only the other months."""
+    """The outcomes of the methods that need the losses alone.
+
+    Args:
+        at: the month.
+        pair: predictions of candidate and rival.
+        left_out: the policy with the deviation of seeds in the other months.
+    """
     return (
         _by_points(at, *pair),
         _by_rows(at, *pair),
         _improved(at, *pair, replace(POLICY, seed_deviation=0.0)),
         _improved(at, *pair, POLICY),
-        _improved(at, *pair, without),
+        _improved(at, *pair, left_out),
     )
 
 
-def _by_points(at: Month, own: np.ndarray, other: np.ndarray) -> Outcome:
-    return "promote" if at.loss(own).mean() < at.loss(other).mean() else "reject"
+def _by_points(at: Month, candidate: np.ndarray, rival: np.ndarray) -> Outcome:
+    return "promote" if at.loss(candidate).mean() < at.loss(rival).mean() else "reject"
 
 
-def _by_rows(at: Month, own: np.ndarray, other: np.ndarray) -> Outcome:
-    gain = at.loss(other) - at.loss(own)
+def _by_rows(at: Month, candidate: np.ndarray, rival: np.ndarray) -> Outcome:
+    gain = at.loss(rival) - at.loss(candidate)
     reach = NormalDist().inv_cdf(1 - POLICY.alpha) * gain.std(ddof=1) / math.sqrt(len(gain))
     if gain.mean() - reach > 0 and gain.mean() >= POLICY.minimum_effect:
         return "promote"
     return "reject" if gain.mean() + reach < POLICY.minimum_effect else "not proven"
 
 
-def _improved(at: Month, own: np.ndarray, other: np.ndarray, law: PromoteParams) -> Outcome:
-    found = paired_bootstrap.paired(
-        at.loss(own),
-        at.loss(other),
+def _improved(at: Month, candidate: np.ndarray, rival: np.ndarray, rules: PromoteParams) -> Outcome:
+    comparison = paired_bootstrap.paired(
+        at.loss(candidate),
+        at.loss(rival),
         at.blocks,
-        resamples=law.resamples,
-        confidence=law.confidence,
-        seed=law.seed,
-        neighbours=law.neighbours,
-        noise=law.seed_deviation * math.sqrt(2),
+        resamples=rules.resamples,
+        confidence=rules.confidence,
+        seed=rules.seed,
+        neighbours=rules.neighbours,
+        noise=rules.seed_deviation * math.sqrt(2),
     )
     words: dict[str, Outcome] = {"pass": "promote", "fail": "reject"}
-    return words.get(verdict(found, law.minimum_effect), "not proven")
+    return words.get(better(comparison, rules.minimum_effect), "not proven")
 
 
 def _policy(
-    at: Month, own: str, other: str, champion: Callable[[str, pl.DataFrame], np.ndarray]
+    at: Month, candidate: str, rival: str, predict: Callable[[str, pl.DataFrame], np.ndarray]
 ) -> tuple[Outcome, str]:
-    """The outcome of all gates of predictions, and those that did not pass."""
+    """The outcome of all gates that need predictions alone, and the gates that did not pass.
 
-    def part(rows: pl.DataFrame) -> Part:
-        return Part(
+    Args:
+        at: the month.
+        candidate: the name of its model.
+        rival: the name of the rival's model.
+        predict: gives the rival's predictions.
+    """
+
+    def scored_rows(rows: pl.DataFrame) -> ScoredRows:
+        return ScoredRows(
             rows=rows,
-            target=_target(rows),
             blocks=block_codes(rows[ROLES.time], "1d"),
-            own=at.load(own, rows),
-            rival=champion(other, rows),
+            predictions=Predictions(
+                target=_target(rows),
+                candidate=CANDIDATE,
+                models={CANDIDATE: at.predict(candidate, rows), RIVAL: predict(rival, rows)},
+                classes=(),
+            ),
         )
 
-    holdout = part(at.holdout)
+    holdout = scored_rows(at.holdout)
     signature = {"inputs": [{"name": name} for name in ROLES.features]}
-    case = Scored(
-        task="binary",
-        holdout=holdout,
-        frame=at.holdout,
-        validation=part(at.validation),
-        baselines={name: at.load(name, at.holdout) for name in BASELINES},
-        rival="the champion",
-        champion=None,
+    scored = ScoredCandidate(
+        task=TASK,
         candidate=cast("Any", SimpleNamespace(signature=signature)),
-        whole=at.holdout,
-        predicted=holdout.own,
-        expected=holdout.own,
-        seen=0,
+        champion=None,
+        rival="the champion",
+        comparison_error="",
+        holdout=holdout,
+        stored=at.holdout,
+        baselines={name: at.predict(name, at.holdout) for name in BASELINES},
+        validation=scored_rows(at.validation),
+        all_rows=at.holdout,
+        all_predictions=holdout.candidate,
+        expected_predictions=holdout.candidate,
+        seen_rows=0,
         slices=ROLES.slices,
-        fault="",
     )
-    first = improvement.improvement(improvement.comparison(case, POLICY), case, POLICY, None)
-    gates = (first, *judge.evidence_gates(case, POLICY))
+    first = improvement.gate(improvement.compare(scored, POLICY), scored, POLICY, None)
+    gates = (first, *judge.prediction_gates(scored, POLICY))
     missed = [
         f"{gate.name}: {gate.result}" for gate in gates if gate.result != "pass" and gate.binding
     ]
@@ -338,7 +360,7 @@ def _policy(
 
 
 def _simulations() -> None:
-    """Rates over a thousand trials in which the truth is known."""
+    """The table of a thousand trials each, in which the true difference is known."""
     rng = np.random.default_rng(2013)
     days = np.repeat(np.arange(60), 5)
     luck = rng.normal(0, 1, (TRIALS, 60))[:, days] + rng.normal(0, 1, (TRIALS, 300))
@@ -359,7 +381,7 @@ def _simulations() -> None:
         ("the same; seeds count", seeds, np.arange(60), {"noise": 0.3 * math.sqrt(2)}),
         ("a true gain of the minimum detectable effect", luck + stated, days, {}),
     ):
-        passed = [verdict(_simulated(row, blocks, **setting), 0) == "pass" for row in trials]
+        passed = [better(_simulated(row, blocks, **setting), 0) == "pass" for row in trials]
         level = "80 %" if "true gain" in name else "2.5 %"
         print(f"| {name} | {level} | {np.mean(passed):.1%} |")
 

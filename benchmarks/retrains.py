@@ -1,7 +1,7 @@
-"""Retrain the example's network month by month with many seeds, and keep what each one predicts.
+"""Retrain the example's model month by month with many seeds, and keep what each one predicts.
 
-Run by gate_study.py in a process of its own: the settings of determinism must stand in the
-environment before NumPy and torch are loaded. What is there already is not trained again.
+gate_study.py runs this in a separate process: the settings of determinism must be in the
+environment before NumPy and torch are loaded. A file that exists is not made again.
 
     FOLDER/examples.parquet          all examples of 2013
     FOLDER/upto-MM/MODEL.npy         predictions (float32) of every row after month MM, in order;
@@ -10,9 +10,7 @@ environment before NumPy and torch are loaded. What is there already is not trai
 
 import sys
 import tempfile
-from collections.abc import Mapping
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from refit.data.prepared import Arrays
+    from refit.models.model import Data
 
 MONTHS = range(1, 11)
 """Newest training months: October leaves November for validation and December to judge."""
@@ -34,32 +33,46 @@ def main(folder: Path, threads: int) -> None:
     """Train what is missing in the folder."""
     determinism.apply()
     from refit.core import files
-    from refit.training import linear_layer
 
-    determinism.seed_everything(0)
-    linear_layer.use(determinism.STRICTEST, threads)
     examples = files.read_parquet(folder / "examples.parquet")
     for month in MONTHS:
-        _month(folder / f"upto-{month:02}", examples, f"2013-{month:02}")
+        _month(folder / f"upto-{month:02}", examples, f"2013-{month:02}", threads)
 
 
-def _month(folder: Path, examples: "pl.DataFrame", newest: str) -> None:
+def _month(folder: Path, examples: "pl.DataFrame", newest: str, threads: int) -> None:
     import numpy as np
+
+    from refit.core import files
+    from refit.evaluation.baselines import BASELINES
+
+    models = [*BASELINES, *(f"seed-{seed}" for seed in range(SEEDS))]
+    missing = [name for name in models if not (folder / f"{name}.npy").exists()]
+    if not missing:
+        return
+    data, later = _encoded(examples, newest)
+    for name in missing:
+        if name.startswith("seed-"):
+            predicted = _trained(data, later, int(name.removeprefix("seed-")), threads)
+        else:
+            predicted = _baseline(data, later, name)
+        files.write_array(folder / f"{name}.npy", np.asarray(predicted, np.float32))
+        print(f"trained until {newest}: {name}", file=sys.stderr, flush=True)
+
+
+def _encoded(examples: "pl.DataFrame", newest: str) -> "tuple[Data, Arrays]":
+    """The data to fit on until the newest month, and all later rows."""
     import polars as pl
 
-    from refit.core import files, params
+    from refit.core import params
     from refit.data import prepared
     from refit.data.encoder import fit_encoder
     from refit.data.split import PreprocessParams
     from refit.dataset import roles as roles_of
-    from refit.models import baselines
-    from refit.models.baselines import BaselineParams
+    from refit.models.model import Data
+    from refit.tasks.catalog import find as find_task
 
-    models = [*baselines.NAMES, *(f"seed-{seed}" for seed in range(SEEDS))]
-    missing = [name for name in models if not (folder / f"{name}.npy").exists()]
-    if not missing:
-        return
     roles, settings = roles_of("flights"), params.read(PreprocessParams, "preprocess")
+    task = find_task(roles.task)
     later = examples.filter(pl.col("partition") > newest)
     rows = {
         "train": examples.filter(pl.col("partition") <= newest),
@@ -73,48 +86,56 @@ def _month(folder: Path, examples: "pl.DataFrame", newest: str) -> None:
         part: prepared.Arrays(
             numeric=encoder.encode_numeric(frame),
             categorical=encoder.encode_categorical(frame),
-            target=encoder.encode_target(frame[roles.target]),
+            target=task.encode(frame[roles.target], encoder.classes),
         )
         for part, frame in rows.items()
     }
-    sizes = encoder.cardinalities
-    for name in missing:
-        if name.startswith("seed-"):
-            predicted = _network(parts, sizes, int(name.removeprefix("seed-")))
-        else:
-            predicted = baselines.fit(
-                roles.task,
-                "linear" if name == "linear" else "boosted",
-                parts["train"],
-                parts["validation"],
-                cardinalities=sizes,
-                settings=params.read(BaselineParams, "baseline"),
-            ).predict(parts["later"])
-        files.write_array(folder / f"{name}.npy", np.asarray(predicted, np.float32))
-        print(f"trained until {newest}: {name}", file=sys.stderr, flush=True)
+    data = Data(
+        task=task,
+        train=parts["train"],
+        validation=parts["validation"],
+        cardinalities=encoder.cardinalities,
+        classes=len(encoder.classes),
+    )
+    return data, parts["later"]
 
 
-def _network(
-    parts: "Mapping[str, Arrays]", cardinalities: tuple[int, ...], seed: int
-) -> "np.ndarray":
-    """What the network of params.yaml says of the later rows, trained with this seed."""
+def _baseline(data: "Data", later: "Arrays", name: str) -> "np.ndarray":
+    """(N,) a baseline's predictions of the later rows."""
     from refit.core import params
-    from refit.training.inference import predict
-    from refit.training.loop import TrainParams, configure, fit
+    from refit.models import baselines
+    from refit.models.baselines import BaselineParams
 
-    settings = replace(params.read(TrainParams, "train"), seed=seed)
-    train = parts["train"]
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
-        trained = fit(
-            train,
-            parts["validation"],
-            task="binary",
-            config=configure(train, "binary", cardinalities, 0, settings),
-            settings=settings,
-            checkpoints=Path(folder),
+    fitted = baselines.fit(
+        data.task,
+        "linear" if name == "linear" else "boosted",
+        data.train,
+        data.validation,
+        cardinalities=data.cardinalities,
+        settings=params.read(BaselineParams, "baseline"),
+    )
+    return fitted.predict(later)
+
+
+def _trained(data: "Data", later: "Arrays", seed: int, threads: int) -> "np.ndarray":
+    """(N,) predictions of the later rows by the model of params.yaml, trained with this seed."""
+    from refit.core import params
+    from refit.models import catalog
+    from refit.models.catalog import TrainParams
+    from refit.models.model import Session
+
+    model = catalog.find(params.read(TrainParams, "train").model, "flights")
+    with tempfile.TemporaryDirectory() as checkpoints, redirect_stdout(sys.stderr):
+        session = Session(
+            seed=seed,
+            level=determinism.STRICTEST,
+            threads=threads,
+            checkpoints=Path(checkpoints),
             log=lambda *_: None,
+            stop=lambda: None,
         )
-    return predict(trained.network, "binary", parts["later"])
+        fitted = model.fit(data, params.read(model.params, model.name), session)
+    return fitted.predict(later)
 
 
 if __name__ == "__main__":

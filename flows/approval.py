@@ -78,7 +78,7 @@ def ask(number: int, sentence: str) -> State:
         if answer.answer == "approve":
             move = approval.approve(root, number, why=answer.why, who=who)
         else:
-            move = approval.decline(root, number, why=answer.why, who=who)
+            move = approval.reject(root, number, why=answer.why, who=who)
     except RefitError as error:
         return Failed(message=str(error))
     return Completed(message=move.sentence)

@@ -17,7 +17,7 @@ from refit.data.split import PreprocessParams
 from refit.data.validation import ValidateParams
 from refit.evaluation.report import EvaluateParams
 from refit.models.baselines import BaselineParams
-from refit.promotion.decide import PromoteParams
+from refit.promotion.policy import PromoteParams
 from refit.training.loop import TrainParams
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from refit.core import files
 from refit.core.errors import ConfigError, PipelineError, RegistryError
 from refit.promotion import approval, decide
-from refit.promotion.judge import LINEAR
+from refit.promotion.scoring import LINEAR
 from refit.registry import ledger, reconcile
 from refit.registry.client import Registry
 from refit.registry.ledger import MARK, Book, Entry, Kind

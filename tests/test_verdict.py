@@ -1,4 +1,4 @@
-"""A decision in a sentence: what it compares, on how much, and why it is not a promotion."""
+"""The sentence of a decision: the comparison, on how many rows, and why it is no promotion."""
 
 from typing import Any
 
@@ -17,6 +17,7 @@ EVIDENCE: dict[str, Any] = {
     "blocks": 30,
     "minimum_effect": 0.001,
     "minimum_detectable": 0.006,
+    "approval": "none",
     "gates": [],
 }
 WORSE = "log_loss worse by 0.00300 [-0.00050, 0.00700] than version 1 on 1,500 rows in 30 blocks"
@@ -26,12 +27,12 @@ NOT_IMPROVED = {"gates": [{"name": "improvement", "result": "fail", "binding": T
 
 
 @pytest.mark.parametrize(
-    ("outcome", "changed", "said"),
+    ("outcome", "changed", "sentence"),
     [
         (
-            "not enough evidence",
+            "not proven",
             {},
-            f"Version 2 is not proven better: {WORSE}; a difference of 0.00600 could have been seen.",
+            f"Version 2 is not proven better: {WORSE}; a difference of 0.00600 could have been proven.",
         ),
         (
             "reject",
@@ -51,6 +52,6 @@ NOT_IMPROVED = {"gates": [{"name": "improvement", "result": "fail", "binding": T
         ),
     ],
 )
-def test_the_sentence(outcome: Outcome, changed: dict[str, Any], said: str) -> None:
-    """A loss is said as a loss, with its interval turned round with it."""
-    assert report.sentence(outcome, 2, EVIDENCE | changed) == said
+def test_the_sentence(outcome: Outcome, changed: dict[str, Any], sentence: str) -> None:
+    """A loss is stated as a loss: the bounds of its interval change their sign and their order."""
+    assert report.sentence(outcome, 2, EVIDENCE | changed) == sentence

@@ -128,7 +128,7 @@ def test_the_first_answer_counts(project: Any) -> None:
     with up(project):
         run = start(root)
         wait(root, run, "Suspended")
-        approval.decline(root, 1, why="not today", who="bob")  # on another machine
+        approval.reject(root, 1, why="not today", who="bob")  # on another machine
         assert answer(root, run, answer="approve")["status"] == "ACCEPT"
         message = wait(root, run, "Overtaken")["message"]
         assert message == "version 1 does not wait: entry 2 of the ledger: decline by bob"

@@ -17,6 +17,7 @@ import pytest
 from refit.core import files
 from refit.core.errors import RegistryError
 from refit.promotion import approval, decide, judge
+from refit.promotion.decision import Decision
 from refit.registry.client import SAMPLE, Registry
 from refit.registry.ledger import MARK
 from refit.serving import bundle
@@ -37,7 +38,7 @@ def project(projects: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.
     return projects("pumps").copy(tmp_path / "copy")
 
 
-def candidate(root: Path, number: int) -> decide.Decision:
+def candidate(root: Path, number: int) -> Decision:
     """Decide about another model: the pipeline's own, its last bias moved a little further."""
     move_bias(root / MODEL, number)
     return decide.decide(root)
@@ -130,7 +131,7 @@ def test_a_person_is_asked_and_answers(project: Any) -> None:
     assert (registry.aliased("champion"), registry.aliased("challenger")) == (1, None)
     said = r"version 1 does not wait.*entry 2 of the ledger: approve by .*none waits"
     with pytest.raises(RegistryError, match=said):
-        approval.decline(root, 1, why="too late")
+        approval.reject(root, 1, why="too late")
     assert not decide.decide(root).waits
     assert [entry[0] for entry in kinds(root)] == ["wait", "approve"]
 
@@ -144,12 +145,12 @@ def test_a_newer_candidate_takes_the_place_of_one_that_waits(project: Any) -> No
     candidate(root, 2)
     assert kinds(root)[1:] == [("wait", 2, 1), ("wait", 3, 1)]
     entry = approval.history(root).entries[-1][1]
-    assert entry.why.endswith("It takes the place of version 2, which waited.")
+    assert entry.why.endswith("It replaces version 2, which waited.")
     with pytest.raises(
         RegistryError, match=r"version 2 does not wait.*entry 3.*Expected version 3"
     ):
         approval.approve(root, 2, why="")
-    approval.decline(root, 3, why="wait for spring", who="ann")
+    approval.reject(root, 3, why="wait for spring", who="ann")
     assert Registry(root, "pumps").aliased("challenger") is None
     found = decide.decide(root)
     assert not found.waits

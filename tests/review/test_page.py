@@ -92,7 +92,7 @@ def test_the_page_has_every_part(pumps: Path) -> None:
     words = "".join(found.text)
     assert words.index(decision["sentence"]) < words.index("Every gate of the policy")
     for gate in decision["evidence"]["gates"]:
-        assert gate["said"] in words
+        assert gate["summary"] in words
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def reject(
     from refit.promotion import approval
 
     root = at_root()
-    _done(approval.decline(root, number, why=why))
+    _done(approval.reject(root, number, why=why))
     _tell(root)
 
 

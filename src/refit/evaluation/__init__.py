@@ -1,4 +1,4 @@
-"""What the holdout says of predictions: metrics, intervals, comparisons, curves.
+"""Measures predictions on the holdout: metrics, intervals and paired comparisons.
 
-In: targets, predictions and blocks of time. Out: values with intervals, and tables to plot.
+In: targets, predictions and blocks of time. Out: values with intervals.
 """

@@ -1,9 +1,9 @@
 """Metrics with intervals by a bootstrap over blocks of time.
 
-Rows of one day share their weather and their queues, so an interval that resamples rows is far too
-narrow. Whole blocks are drawn with replacement instead (Künsch, "The Jackknife and the Bootstrap
-for General Stationary Observations", 1989, with disjoint blocks), and the percentiles of the
-resampled metrics are the interval.
+The rows of a day depend on each other, so an interval that resamples rows is far too narrow. Whole
+blocks are drawn with replacement instead (Künsch, "The Jackknife and the Bootstrap for General
+Stationary Observations", 1989, with disjoint blocks). The interval is made of the percentiles of
+the resampled metrics.
 """
 
 from dataclasses import dataclass
@@ -45,22 +45,22 @@ def bootstrap(
         target: (N,).
         prediction: (N,) or (N, K) float64.
         blocks: (N,) block numbers from 0 without gaps.
-        resamples: draws of as many blocks as there are.
+        resamples: number of resamples, each of as many blocks as there are.
         confidence: share of the resamples inside the interval.
         seed: of NumPy's PCG64.
     """
     scores = task.scorer(target, prediction, blocks)
     count = int(blocks.max()) + 1
-    whole = scores(np.ones(count, np.int64))
+    values = scores(np.ones(count, np.int64))
     resampled = [scores(counts) for counts in draws(count, resamples, seed)]
     return {
         name: Interval(value=value, **_percentiles([each[name] for each in resampled], confidence))
-        for name, value in whole.items()
+        for name, value in values.items()
     }
 
 
 def draws(blocks: int, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, blocks) how often each block is drawn in each resample."""
+    """(resamples, blocks) int64: how often each resample draws each block."""
     generator = np.random.Generator(np.random.PCG64(seed))
     picked = generator.integers(0, blocks, size=(resamples, blocks))
     rows = np.arange(resamples)[:, None] * blocks

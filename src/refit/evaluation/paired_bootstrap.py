@@ -1,19 +1,20 @@
 """Paired comparison of two models on the same rows, by a bootstrap over blocks of time.
 
-The difference of the two losses is taken row by row, so that what makes a row hard for both
-cancels; whole blocks are resampled, because rows of a block depend on each other (a bootstrap over
-rows calls a mere change of seed significant). Where neighbouring blocks depend on each other too,
-`neighbours` successive ones are drawn together from a circle: the moving block bootstrap of Künsch
-("The Jackknife and the Bootstrap for General Stationary Observations", 1989) in the circular form
-of Politis and Romano ("A Circular Block-Resampling Procedure for Stationary Data", 1992).
+The difference of the two losses is taken row by row, so that what makes a row hard for both models
+cancels. Whole blocks are resampled, because the rows of a block depend on each other: a bootstrap
+over rows calls a mere change of seed significant. Where neighbouring blocks depend on each other
+too, `neighbours` successive blocks are drawn together from a circle. This is the moving block
+bootstrap of Künsch ("The Jackknife and the Bootstrap for General Stationary Observations", 1989) in
+the circular form of Politis and Romano ("A Circular Block-Resampling Procedure for Stationary
+Data", 1992).
 
 The interval is the bootstrap-t (Hall, "Theoretical Comparison of Bootstrap Confidence Intervals",
 1988; for moving blocks Götze and Künsch, "Second-Order Correctness of the Blockwise Bootstrap for
-Stationary Observations", 1996). Plain percentiles are too narrow with few blocks, and shifted where
+Stationary Observations", 1996). Plain percentiles are too narrow with few blocks, and biased where
 a few days decide the difference.
 
-Resampling days says what other days would show of these two models. It does not say what another
-seed would have made of the same rows: that noise is a normal error, added in quadrature.
+Resampled days show how the difference of these two models varies with the days. They do not show
+how it varies with the seed of a training. That noise is added in quadrature as a normal error.
 """
 
 from dataclasses import dataclass
@@ -23,21 +24,22 @@ from statistics import NormalDist
 import numpy as np
 
 POWER = 0.8
+"""Chance that a true gain of the minimum detectable effect is proven."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How much better the challenger is, in units of the loss; NaN where nothing was measured."""
+    """How much better the candidate is, in units of the loss; NaN where nothing was measured."""
 
     difference: float
-    """Mean loss of the champion less that of the challenger: positive, the challenger is better."""
+    """Mean loss of the rival minus that of the candidate: above 0, the candidate is better."""
     lower: float
     upper: float
     rows: int
     blocks: int
-    """That are drawn independently of each other."""
+    """Number of blocks that are drawn independently of each other."""
     minimum_detectable: float
-    """The smallest true difference that this holdout would show four times in five."""
+    """The smallest true difference that this holdout would prove four times in five."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +47,17 @@ class Draws:
     """Blocks drawn with replacement, `span` neighbours at a time."""
 
     counts: np.ndarray
-    """(R, B) float64: how often the run of blocks that begins at each block was drawn."""
+    """(R, B) float64: how often each resample drew the run of blocks that begins at each block."""
     span: int
+    """Successive blocks in a run."""
 
     @cached_property
-    def shares(self) -> int:
+    def runs(self) -> int:
         """Independent runs of blocks in each resample."""
         return int(self.counts[0].sum())
 
     def together(self, sums: np.ndarray) -> np.ndarray:
-        """(B, ...) each block's sum with those of its next `span` - 1 neighbours, in a circle."""
+        """(B, ...) the sum over each block and its next `span` - 1 neighbours, in a circle."""
         joined = sums
         for step in range(1, self.span):
             joined = joined + np.roll(sums, -step, axis=0)
@@ -62,13 +65,13 @@ class Draws:
 
 
 def draw(blocks: int, *, resamples: int, seed: int, neighbours: int = 1) -> Draws:
-    """Draw as many blocks as there are, `neighbours` together.
+    """Draw as many blocks as there are, `neighbours` at a time.
 
     Args:
-        blocks: how many there are.
-        resamples: how often.
+        blocks: number of blocks.
+        resamples: number of resamples.
         seed: of NumPy's PCG64.
-        neighbours: drawn together; at most as many as there are blocks.
+        neighbours: successive blocks drawn together; at most the number of blocks is used.
     """
     span = min(neighbours, blocks)
     generator = np.random.Generator(np.random.PCG64(seed))
@@ -80,28 +83,28 @@ def draw(blocks: int, *, resamples: int, seed: int, neighbours: int = 1) -> Draw
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """Means of S quantities with their standard errors, and both again in each resample."""
+    """Means of S quantities with their standard errors, of the data and of each resample."""
 
     mean: np.ndarray
     """(S,)"""
     error: np.ndarray
     """(S,) standard error of the mean, over blocks."""
     means: np.ndarray
-    """(R, S) of the resamples; NaN where none of the rows was drawn."""
+    """(R, S) means of the resamples; NaN where no row was drawn."""
     errors: np.ndarray
-    """(R, S)"""
+    """(R, S) standard errors of the resamples."""
 
     @cached_property
     def pivots(self) -> np.ndarray:
-        """(R, S) each resample's distance from the mean in its own standard errors.
+        """(R, S) the distance of each resample's mean from the mean, in the resample's errors.
 
-        Infinite with the distance's sign where a resample has no spread, plus infinity where it
-        has no rows.
+        It is infinite, with the sign of the distance, where a resample has no spread, and plus
+        infinity where a resample has no rows.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            found: np.ndarray = (self.means - self.mean) / self.errors
+            pivots: np.ndarray = (self.means - self.mean) / self.errors
         same = (self.means == self.mean) & (self.errors == 0)
-        return np.where(same, 0.0, np.where(np.isnan(found), np.inf, found))
+        return np.where(same, 0.0, np.where(np.isnan(pivots), np.inf, pivots))
 
 
 def means(sums: np.ndarray, sizes: np.ndarray, draws: Draws) -> Means:
@@ -118,26 +121,26 @@ def means(sums: np.ndarray, sizes: np.ndarray, draws: Draws) -> Means:
     error = np.sqrt(((joined - mean * counted) ** 2).sum(axis=0) / draws.span) / total
     drawn = draws.counts @ counted
     with np.errstate(divide="ignore", invalid="ignore"):
-        again = (draws.counts @ joined) / drawn
-        # The sum over drawn runs of (joined - again * counted)^2, multiplied out.
+        resampled = (draws.counts @ joined) / drawn
+        # The sum over drawn runs of (joined - resampled * counted)^2, multiplied out.
         squares = (
             draws.counts @ joined**2
-            - 2 * again * (draws.counts @ (joined * counted))
-            + again**2 * (draws.counts @ counted**2)
+            - 2 * resampled * (draws.counts @ (joined * counted))
+            + resampled**2 * (draws.counts @ counted**2)
         )
         rounding = 1e-12 * (draws.counts @ joined**2)
         errors = np.sqrt(np.where(squares > rounding, squares, 0)) / drawn
-    return Means(mean=mean, error=error, means=again, errors=errors)
+    return Means(mean=mean, error=error, means=resampled, errors=errors)
 
 
 def by_block(blocks: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-    """(B, 1) the sum of the values of each block, or its rows."""
+    """(B, 1) the sum of the values (N,) in each block; without values, the rows of each block."""
     return np.bincount(blocks, weights=values).astype(np.float64)[:, None]
 
 
 def paired(
-    challenger: np.ndarray,
-    champion: np.ndarray,
+    candidate: np.ndarray,
+    rival: np.ndarray,
     blocks: np.ndarray,
     *,
     resamples: int,
@@ -150,50 +153,50 @@ def paired(
     """Compare losses row by row.
 
     Args:
-        challenger: (N,) loss of each row.
-        champion: (N,) loss of the same rows.
+        candidate: (N,) the candidate's loss of each row.
+        rival: (N,) the rival's loss of the same rows.
         blocks: (N,) block numbers from 0 without gaps.
-        resamples: bootstrap samples.
+        resamples: number of resamples.
         confidence: of the interval.
         seed: of NumPy's PCG64.
         neighbours: successive blocks drawn together.
-        noise: standard deviation of the difference over other seeds, in units of the loss.
-        minimum_effect: that a gain must reach; only the minimum detectable effect depends on it.
+        noise: standard deviation of the difference over seeds of training, in units of the loss.
+        minimum_effect: smallest gain that matters; only `minimum_detectable` depends on it.
     """
-    if not len(challenger) == len(champion) == len(blocks) > 0:
+    if not len(candidate) == len(rival) == len(blocks) > 0:
         raise ValueError("losses and blocks must be of the same rows, at least one")
-    sums, sizes = by_block(blocks, champion - challenger), by_block(blocks)
+    sums, sizes = by_block(blocks, rival - candidate), by_block(blocks)
     draws = draw(len(sizes), resamples=resamples, seed=seed, neighbours=neighbours)
-    found = means(sums, sizes, draws)
+    mean = means(sums, sizes, draws)
     tail = (1 - confidence) / 2
-    low, high = interval(found, tail)
-    difference = float(found.mean[0])
-    lasting = NormalDist().inv_cdf(1 - tail) * noise
-    below = float(np.hypot(difference - low, lasting))
-    spare = NormalDist().inv_cdf(POWER) * float(np.hypot(found.means[:, 0].std(), noise))
+    low, high = interval(mean, tail)
+    difference = float(mean.mean[0])
+    seed_error = NormalDist().inv_cdf(1 - tail) * noise
+    below = float(np.hypot(difference - low, seed_error))
+    spare = NormalDist().inv_cdf(POWER) * float(np.hypot(mean.means[:, 0].std(), noise))
     return Comparison(
         difference=difference,
         lower=difference - below,
-        upper=difference + float(np.hypot(high - difference, lasting)),
+        upper=difference + float(np.hypot(high - difference, seed_error)),
         rows=len(blocks),
-        blocks=draws.shares,
+        blocks=draws.runs,
         minimum_detectable=max(below, minimum_effect) + spare,
     )
 
 
 def unmeasured(rows: int, blocks: int) -> Comparison:
-    """What stands for a comparison that could not be made."""
+    """The comparison where nothing could be compared."""
     nan = float("nan")
     return Comparison(
         difference=nan, lower=nan, upper=nan, rows=rows, blocks=blocks, minimum_detectable=nan
     )
 
 
-def interval(found: Means, tail: float) -> tuple[float, float]:
+def interval(of: Means, tail: float) -> tuple[float, float]:
     """Bootstrap-t bounds of the first mean; percentiles where a resample has no spread."""
-    if not found.errors[:, 0].all():
-        lower, upper = np.quantile(found.means[:, 0], [tail, 1 - tail])
+    if not of.errors[:, 0].all():
+        lower, upper = np.quantile(of.means[:, 0], [tail, 1 - tail])
         return float(lower), float(upper)
-    low, high = np.quantile(found.pivots[:, 0], [tail, 1 - tail])
-    mean, error = float(found.mean[0]), float(found.error[0])
+    low, high = np.quantile(of.pivots[:, 0], [tail, 1 - tail])
+    mean, error = float(of.mean[0]), float(of.error[0])
     return mean - float(high) * error, mean - float(low) * error

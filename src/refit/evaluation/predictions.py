@@ -1,6 +1,6 @@
-"""Predictions of the same rows by several models, and how they are stored as columns.
+"""Predictions of the same rows by several models, and the columns that store them.
 
-One scheme serves every file: a model's predictions are the column NAME or, with several classes,
+Every file uses one scheme: the predictions of a model are the column NAME or, with several classes,
 the columns NAME_CLASS in the order of the classes.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 TOLERANCE = 1e-5
-"""Largest difference, relative above 1, between two computations of the same predictions: float32's
-sums in another order, or on another processor."""
+"""Largest difference between two computations of the same predictions: absolute up to 1, relative
+above. It allows for float32 sums in another order or on another processor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,25 +20,25 @@ class Predictions:
     """The targets of N rows and what each model predicts for them."""
 
     target: np.ndarray
-    """(N,) 0/1, class numbers, or values."""
+    """(N,) 0 and 1, class numbers, or values."""
     candidate: str
-    """The name of the candidate's model."""
+    """The name of the candidate among `models`."""
     models: Mapping[str, np.ndarray]
-    """By name, the candidate's and the baselines': (N,) or (N, K) float64."""
+    """The predictions of each model, (N,) or (N, K) float64."""
     classes: tuple[str, ...]
     """The K class names; empty where the task has none."""
 
     def only(self, rows: np.ndarray) -> "Predictions":
-        """The candidate's predictions of the rows where the mask (N,) is true."""
+        """The predictions of the rows where the mask (N,) is true."""
         return Predictions(
             target=self.target[rows],
             candidate=self.candidate,
-            models={self.candidate: self.models[self.candidate][rows]},
+            models={name: values[rows] for name, values in self.models.items()},
             classes=self.classes,
         )
 
     def columns(self) -> list[pl.Series]:
-        """Every model's predictions as columns."""
+        """The predictions of every model as columns."""
         return [
             column
             for name, values in self.models.items()
@@ -46,24 +46,19 @@ class Predictions:
         ]
 
 
-def baseline_name(baseline: str, candidate: str) -> str:
-    """The name of a baseline's predictions; a candidate of the same kind keeps its own name."""
-    return f"baseline {baseline}" if baseline == candidate else baseline
-
-
 def to_columns(name: str, values: np.ndarray, classes: Sequence[str]) -> list[pl.Series]:
     """(N,) or (N, K) predictions as float32 columns."""
     if values.ndim == 1:
         return [pl.Series(name, values.astype(np.float32))]
     return [
-        pl.Series(f"{name}_{word}", values[:, number].astype(np.float32))
-        for number, word in enumerate(classes)
+        pl.Series(f"{name}_{label}", values[:, number].astype(np.float32))
+        for number, label in enumerate(classes)
     ]
 
 
 def from_columns(frame: pl.DataFrame, name: str, classes: Sequence[str] = ()) -> np.ndarray:
     """(N,) or (N, K) float64 predictions that `to_columns` stored."""
-    columns = [f"{name}_{word}" for word in classes] or [name]
+    columns = [f"{name}_{label}" for label in classes] or [name]
     values = frame.select(columns).to_numpy().astype(np.float64)
     return values if classes else values[:, 0]
 

@@ -1,11 +1,11 @@
-"""What the holdout says of the candidate and the baselines: metrics with intervals, and slices.
+"""The evaluation of candidate and baselines on the holdout: metrics with intervals, and slices.
 
-Every number is of rows newer than all rows that trained the models. Thresholds are chosen on the
-validation part and only applied to the holdout, so no choice has seen the rows it is judged by.
+The rows of the holdout are newer than all rows that trained the models. Thresholds are chosen on
+the validation part and only applied to the holdout, so the holdout has no part in any choice.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -30,28 +30,31 @@ class EvaluateParams:
 
 
 def metrics(
-    task: Task, holdout: Predictions, blocks: np.ndarray, settings: EvaluateParams
-) -> dict[str, Any]:
-    """Every model's metrics with intervals, on the same holdout rows and resamples."""
-    return {
-        name: {
-            metric: {
-                "value": interval.value,
-                "lower": interval.lower,
-                "upper": interval.upper,
-            }
-            for metric, interval in bootstrap(
-                task,
-                holdout.target,
-                prediction,
-                blocks,
-                resamples=settings.resamples,
-                confidence=settings.confidence,
-                seed=settings.seed,
-            ).items()
-        }
-        for name, prediction in holdout.models.items()
-    }
+    task: Task,
+    target: np.ndarray,
+    prediction: np.ndarray,
+    blocks: np.ndarray,
+    settings: EvaluateParams,
+) -> dict[str, dict[str, float | None]]:
+    """Every metric of one model with its interval.
+
+    Args:
+        task: gives the metrics.
+        target: (N,).
+        prediction: (N,) or (N, K).
+        blocks: (N,) block numbers from 0 without gaps.
+        settings: the settings of the bootstrap.
+    """
+    intervals = bootstrap(
+        task,
+        target,
+        prediction,
+        blocks,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    return {metric: asdict(interval) for metric, interval in intervals.items()}
 
 
 def report(
@@ -66,7 +69,10 @@ def report(
     return {
         "rows": len(blocks),
         "blocks": int(blocks.max()) + 1,
-        "models": metrics(task, holdout, blocks, settings),
+        "models": {
+            name: metrics(task, holdout.target, prediction, blocks, settings)
+            for name, prediction in holdout.models.items()
+        },
         "thresholds": {
             name: task.at_threshold(holdout.target, candidate, value)
             for name, value in thresholds.items()
@@ -82,23 +88,24 @@ def slices(
     *,
     labels: Mapping[str, pl.Series],
 ) -> list[dict[str, Any]]:
-    """slices.json: the candidate's metrics in every value of every slice column.
+    """slices.json: the candidate's metrics for every value of every slice column.
 
     Args:
         task: gives the metrics.
         holdout: predictions of N rows.
-        blocks: (N,) of the same rows.
-        settings: say when a slice is flagged as small.
+        blocks: (N,) block numbers of the same rows.
+        settings: of the bootstrap, and the size below which a slice is flagged as small.
         labels: the slice columns by name, (N,) of the same rows.
     """
+    candidate = holdout.models[holdout.candidate]
     rows = []
-    for column, raw in labels.items():
-        values = raw.cast(pl.String).fill_null("missing")
+    for column, labels_of_rows in labels.items():
+        values = labels_of_rows.cast(pl.String).fill_null("missing")
         for value in values.unique().sort():
             inside = (values == value).to_numpy()
             dense = np.unique(blocks[inside], return_inverse=True)[1]
             count, block_count = int(inside.sum()), int(dense.max()) + 1
-            scores = metrics(task, holdout.only(inside), dense, settings)
+            target, prediction = holdout.target[inside], candidate[inside]
             rows.append(
                 {
                     "slice": column,
@@ -106,7 +113,7 @@ def slices(
                     "rows": count,
                     "blocks": block_count,
                     "small": count < settings.smallest_slice or block_count < FEWEST_BLOCKS,
-                    "metrics": scores[holdout.candidate],
+                    "metrics": metrics(task, target, prediction, dense, settings),
                 }
             )
     return rows

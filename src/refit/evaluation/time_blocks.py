@@ -1,7 +1,8 @@
-"""Blocks of time: rows whose errors depend on each other, resampled together.
+"""Blocks of time: rows whose errors depend on each other and that are resampled together.
 
-A day for flights (its flights share their weather). A block is named in params.yaml as polars names
-durations (`1d`, `6h`, `1w`), or, where time is an integer, as `10i`: ten units of it.
+A block of the flights is a day, because the flights of a day share the weather. `evaluate.block` in
+params.yaml gives the length of a block as Polars writes durations (`1d`, `6h`, `1w`). Where time is
+an integer, `10i` stands for ten units.
 """
 
 import re
@@ -12,7 +13,7 @@ import polars as pl
 from refit.core.errors import ConfigError
 
 FEWEST_BLOCKS = 10
-"""With fewer independent blocks no interval can be trusted."""
+"""Fewest independent blocks that an interval can be trusted with."""
 
 
 def block_codes(time: pl.Series, block: str) -> np.ndarray:
@@ -20,7 +21,7 @@ def block_codes(time: pl.Series, block: str) -> np.ndarray:
 
     Args:
         time: (N,) Datetime, Date or integer, without nulls.
-        block: its length, such as `1d`, or `10i` for an integer time.
+        block: the length, such as `1d`, or `10i` for an integer time.
 
     Returns:
         (N,) int64: 0, 1, 2 … in the order of time.
@@ -35,6 +36,7 @@ def block_codes(time: pl.Series, block: str) -> np.ndarray:
             where="params.yaml, `evaluate.block`",
             got=f"{block!r} for column {time.name} of type {time.dtype}",
             expected="such as `10i` for an integer time, `1d` for a date or datetime",
+            do="set `evaluate.block` to such a length",
         )
     if whole:
         starts = time // int(whole[1])
@@ -47,5 +49,6 @@ def block_codes(time: pl.Series, block: str) -> np.ndarray:
                 where="params.yaml, `evaluate.block`",
                 got=f"{block!r} ({error})",
                 expected="a number and a unit, such as `1d`, `6h` or `1w`",
+                do="set `evaluate.block` to such a length",
             ) from error
     return (starts.rank("dense").cast(pl.Int64) - 1).to_numpy()

@@ -8,16 +8,17 @@ Neither is tuned: a baseline is what an hour's work would give.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from refit.core.params import param
 from refit.data.prepared import Arrays
+from refit.evaluation.baselines import BASELINES, BaselineName
 from refit.tasks.task import Task
 
-Name = Literal["boosted", "linear"]
-NAMES: tuple[Name, ...] = ("boosted", "linear")
+Name = BaselineName
+NAMES = BASELINES
 
 MAX_CATEGORIES = 255
 """HistGradientBoosting's limit; further codes are treated as numbers."""

@@ -1,5 +1,5 @@
-"""Decides whether a candidate becomes champion: policy, gates, decision, approval.
+"""Decides about promotion: find a recorded decision, or judge the candidate and record the outcome.
 
-In: the candidate that the pipeline left, and the champion. Out: one decision with its evidence,
-recorded in the registry.
+In: the bundle that the pipeline left, the champion and the policy. Out: a decision with its
+evidence, recorded on the version and in the ledger.
 """

@@ -1,13 +1,13 @@
-"""What stood around a decision and that nothing else keeps: it is logged with the version.
+"""The files that are logged with a decision, because nothing else keeps them.
 
-    scored.parquet    the rows that both were scored on, with `scored.candidate` and `scored.rival`;
-                      not there where they could not be compared
+    scored.parquet    the compared rows, with the predictions `scored.candidate` and `scored.rival`;
+                      missing where the two could not be compared
     metrics.json      the evaluation, and
-    slices.json       its slices, as they were then: versions of one training share a run
+    slices.json       its slices, at that time: versions of one training share a run
     validation.json   the validation report of the raw data
-    about.json        what the dataset said of itself
+    about.json        what the dataset says about itself
 
-With it, a decision can be reviewed where neither its data nor the rival's bundle are left.
+With them, a decision can be reviewed without its data and without the bundle of the rival.
 """
 
 import tempfile
@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
+
 from refit import dataset_card
 from refit.core import files, paths
-from refit.evaluation.predictions import to_columns
-from refit.promotion.scoring import Scored
 
 SCORED = "scored.parquet"
 METRICS, SLICES = "metrics.json", "slices.json"
@@ -29,31 +29,25 @@ CANDIDATE, RIVAL = "scored.candidate", "scored.rival"
 
 
 def folder(key: str) -> str:
-    """Where the context of the decision `key` lies among the artifacts of the version's run."""
+    """The artifact folder, in the run of the version, for the files of the decision `key`."""
     return f"decision/{key[:16]}"
 
 
 @contextmanager
-def gathered(root: Path, dataset: str, scored: Scored) -> Iterator[Path]:
-    """The context of the decision that is being made at `root`, in a folder for the moment.
+def collected(root: Path, dataset: str, scored: pl.DataFrame | None) -> Iterator[Path]:
+    """The files of the decision that is being made, in a temporary folder.
 
     Args:
         root: of the project.
         dataset: its name.
-        scored: both on the rows that were judged.
+        scored: the rows of scored.parquet; None where nothing was compared.
     """
-    with tempfile.TemporaryDirectory(prefix="refit-context-") as name:
-        here = Path(name)
-        own, rival = scored.holdout.own, scored.holdout.rival
-        if rival is not None and len(own):
-            rows = scored.frame.with_columns(
-                *to_columns(CANDIDATE, own, scored.classes),
-                *to_columns(RIVAL, rival, scored.classes),
-            )
-            files.write_parquet(rows, here / SCORED)
-        files.write_json(here / ABOUT, asdict(dataset_card.read(dataset)))
-        told = (paths.METRICS, paths.SLICES, paths.VALIDATION)
-        for path in (root / name for name in told):
+    with tempfile.TemporaryDirectory(prefix="refit-decision-") as name:
+        target = Path(name)
+        if scored is not None:
+            files.write_parquet(scored, target / SCORED)
+        files.write_json(target / ABOUT, asdict(dataset_card.read(dataset)))
+        for path in (root / paths.METRICS, root / paths.SLICES, root / paths.VALIDATION):
             if path.is_file():
-                files.write_bytes(here / path.name, path.read_bytes())
-        yield here
+                files.write_bytes(target / path.name, path.read_bytes())
+        yield target

@@ -16,13 +16,13 @@ Group = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What was measured and what became of it; every gate of the policy gives one, always."""
+    """The measurement and the result of one gate; each gate of the policy always gives one."""
 
     name: str
     """Unique within a judgement: `improvement`, `baseline linear`, `slice carrier=AA`, `size`."""
     group: Group
     result: Result
-    said: str
+    summary: str
     """What was measured, in a sentence with its numbers."""
     measured: float | None = None
     lower: float | None = None
@@ -32,23 +32,23 @@ class Gate:
     rows: int | None = None
     blocks: int | None = None
     binding: bool = True
-    """Whether a lack of evidence holds the candidate up; a failure always does."""
+    """Whether a lack of evidence keeps the candidate from promotion; a failure always does."""
 
 
 def outcome(gates: Iterable[Gate]) -> Outcome:
-    """One failed gate rejects; else a binding one without evidence leaves it not proven."""
+    """A failed gate rejects; otherwise a binding gate without evidence leaves it not proven."""
     results = {gate.result for gate in gates if gate.binding or gate.result == "fail"}
     if "fail" in results:
         return "reject"
     return "not proven" if "not enough evidence" in results else "promote"
 
 
-def verdict(comparison: Comparison, minimum_effect: float) -> Result:
-    """What the comparison proves.
+def better(comparison: Comparison, minimum_effect: float) -> Result:
+    """Whether the candidate is proven to be better by an amount that matters.
 
-    pass: the gain is real (the interval lies above zero) and large enough to matter.
-    fail: the gain is shown to be smaller than what matters (the interval lies below it).
-    not enough evidence: anything else, and any comparison on too few blocks.
+    pass: the interval lies above zero, and the gain is at least the minimum effect.
+    fail: the interval lies below the minimum effect.
+    not enough evidence: any other interval, and any comparison on too few blocks.
     """
     if comparison.blocks < FEWEST_BLOCKS:
         return "not enough evidence"
@@ -60,7 +60,7 @@ def verdict(comparison: Comparison, minimum_effect: float) -> Result:
 
 
 def not_worse(comparison: Comparison, margin: float) -> Result:
-    """Whether the challenger is proven not to be worse by more than the margin (non-inferior)."""
+    """Whether the candidate is proven not to be worse by more than the margin (non-inferiority)."""
     if comparison.blocks < FEWEST_BLOCKS:
         return "not enough evidence"
     if comparison.lower > -margin:

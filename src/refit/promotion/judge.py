@@ -1,82 +1,81 @@
-"""The judgement about a candidate: every gate of the policy, the outcome, and the evidence."""
+"""The judgement about a candidate: every gate of the policy, the outcome and the evidence."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from refit.core import files
 from refit.evaluation.paired_bootstrap import Comparison
 from refit.promotion import gate, scoring
+from refit.promotion.candidate import Candidate
+from refit.promotion.champion import Champion
 from refit.promotion.gate import Gate, Outcome
 from refit.promotion.gates import calibration, cost, groups, holdout, improvement, model, slices
 from refit.promotion.gates.holdout import Reuse
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import LINEAR, Champion, Scored
-
-__all__ = ["LINEAR", "Judgement", "Reuse", "judge"]
+from refit.promotion.scoring import ScoredCandidate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the evidence says."""
+    """The result of all gates."""
 
     outcome: Outcome
     gates: tuple[Gate, ...]
     comparison: Comparison
-    rival: str
-    """`version 3`, or the linear baseline before there is a champion."""
     reuse: Reuse
-    scored: Scored
-    """Both on the rows that were judged."""
+    scored: ScoredCandidate
+    """Candidate and rival on the rows that were compared."""
 
     def evidence(self, policy: PromoteParams) -> dict[str, Any]:
-        """All of it as JSON can hold it, rounded, with the policy: what is kept for good."""
-        gates = [asdict(each) for each in self.gates]
-        found = {**asdict(self.comparison), "rival": self.rival, "gates": gates}
-        found["reuse"] = asdict(self.reuse)
-        rounded: dict[str, Any] = files.rounded(found)
+        """Everything that is kept for good, as rounded JSON values, with the policy."""
+        measured = {
+            **asdict(self.comparison),
+            "rival": self.scored.rival,
+            "gates": [asdict(each) for each in self.gates],
+            "reuse": asdict(self.reuse),
+        }
+        rounded: dict[str, Any] = files.rounded(measured)
         return rounded | asdict(policy)
 
 
-def judge(root: Path, policy: PromoteParams, champion: Champion | None, reuse: Reuse) -> Judgement:
-    """Judge the bundle that the pipeline left.
+def judge(candidate: Candidate, champion: Champion | None, reuse: Reuse) -> Judgement:
+    """Judge a candidate by its policy.
 
     Args:
-        root: of the project, its pipeline up to date.
-        policy: of the project.
-        champion: None before the first; the linear baseline takes its place.
-        reuse: of this holdout.
+        candidate: the candidate, its pipeline up to date.
+        champion: None before the first champion; the linear baseline takes its place.
+        reuse: earlier decisions on this holdout.
 
     Raises:
         PipelineError: the evaluation is not of these holdout rows.
         ConfigError: the policy's metric does not fit the task.
     """
-    case = scoring.score(root, champion, search=policy.found_slices > 0)
-    outlived = policy.outlived(champion.since) if champion else None
-    found = improvement.comparison(case, policy)
+    policy = candidate.policy
+    scored = scoring.score(candidate, champion)
+    overdue = policy.overdue(champion.since) if champion else None
+    comparison = improvement.compare(scored, policy)
     gates = (
-        improvement.improvement(found, case, policy, outlived),
-        *evidence_gates(case, policy),
-        *holdout.gates(case, policy, reuse),
-        *model.gates(case),
-        *cost.gates(case, policy),
+        improvement.gate(comparison, scored, policy, overdue),
+        *prediction_gates(scored, policy),
+        *holdout.gates(scored, policy, reuse),
+        *model.gates(scored),
+        *cost.gates(scored, policy),
     )
     return Judgement(
         outcome=gate.outcome(gates),
         gates=gates,
-        comparison=found,
-        rival=case.rival,
+        comparison=comparison,
         reuse=reuse,
-        scored=case,
+        scored=scored,
     )
 
 
-def evidence_gates(case: Scored, policy: PromoteParams) -> tuple[Gate, ...]:
-    """The gates that look at predictions alone, beside the improvement."""
+def prediction_gates(scored: ScoredCandidate, policy: PromoteParams) -> tuple[Gate, ...]:
+    """The gates that need nothing but predictions, without the improvement."""
     return (
-        *improvement.baselines(case, policy),
-        calibration.gate(case, policy),
-        *slices.declared(case, policy),
-        *slices.found(case, policy),
-        *groups.gates(case, policy),
+        *improvement.baselines(scored, policy),
+        calibration.gate(scored, policy),
+        *slices.declared(scored, policy),
+        *slices.searched(scored, policy),
+        *groups.gates(scored, policy),
     )

@@ -1,9 +1,9 @@
-"""Several hypotheses at once, without the caution of treating them as strangers.
+"""Tests several hypotheses together and uses how they depend on each other.
 
 Romano and Wolf, "Exact and Approximate Stepdown Methods for Multiple Hypothesis Testing" (2005):
-the largest statistic is held against the resampled maximum of all, the next against that of those
-that are left, and so on. The chance that any true hypothesis is rejected stays at the level, as
-with Holm's method, and since the resamples know how the hypotheses depend on each other, no
+the largest statistic is compared with the resampled maximum of all, the next one with the maximum
+of those that are left, and so on. The chance that any true hypothesis is rejected stays at the
+level, as with Holm's method. The resamples contain the dependence between the hypotheses, so no
 adjusted p-value is larger than Holm's.
 """
 
@@ -16,46 +16,49 @@ from refit.promotion.policy import PromoteParams
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
-    """S means held against their limits together; each field is (S,)."""
+class MeanTests:
+    """S means compared with their limits together; each field is (S,)."""
 
     mean: np.ndarray
     lower: np.ndarray
-    """Of each mean by itself."""
+    """Lower bound of each mean by itself."""
     upper: np.ndarray
     limit: np.ndarray
     statistic: np.ndarray
-    """Standard errors above the limit."""
+    """Distance above the limit in standard errors."""
     p: np.ndarray
-    """One-sided, adjusted for their number: small where a mean is proven above its limit."""
+    """One-sided and adjusted for the number of means: small where a mean is proven above its
+    limit."""
 
 
-def test(sums: np.ndarray, sizes: np.ndarray, limit: np.ndarray, policy: PromoteParams) -> Tested:
+def test(
+    sums: np.ndarray, sizes: np.ndarray, limit: np.ndarray, policy: PromoteParams
+) -> MeanTests:
     """Test which means lie above their limits.
 
     Args:
-        sums: (B, S) of S quantities over the rows of each block.
+        sums: (B, S) sums of S quantities over the rows of each block.
         sizes: (B, S) rows of each block.
-        limit: (S,) of each mean.
-        policy: its resamples, seed, neighbours and confidence.
+        limit: (S,) limit of each mean.
+        policy: gives resamples, seed, neighbours and confidence.
     """
     draws = paired_bootstrap.draw(
         len(sums), resamples=policy.resamples, seed=policy.seed, neighbours=policy.neighbours
     )
-    found = paired_bootstrap.means(sums, sizes, draws)
+    means = paired_bootstrap.means(sums, sizes, draws)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.nan_to_num((found.mean - limit) / found.error, nan=0.0)
-    # Order statistics, for between a finite and an infinite one nothing can be interpolated.
+        statistic = np.nan_to_num((means.mean - limit) / means.error, nan=0.0)
+    # Order statistics, because nothing can be interpolated between a finite and an infinite one.
     low, high = np.quantile(
-        found.pivots, [policy.alpha, 1 - policy.alpha], axis=0, method="inverted_cdf"
+        means.pivots, [policy.alpha, 1 - policy.alpha], axis=0, method="inverted_cdf"
     )
-    return Tested(
-        mean=found.mean,
-        lower=found.mean - high * found.error,
-        upper=found.mean - low * found.error,
+    return MeanTests(
+        mean=means.mean,
+        lower=means.mean - high * means.error,
+        upper=means.mean - low * means.error,
         limit=limit,
         statistic=statistic,
-        p=adjusted(statistic, found.pivots),
+        p=adjusted(statistic, means.pivots),
     )
 
 
@@ -63,14 +66,14 @@ def adjusted(statistics: np.ndarray, pivots: np.ndarray) -> np.ndarray:
     """(S,) the adjusted one-sided p-values of large statistics.
 
     Args:
-        statistics: (S,) each hypothesis's distance from its limit, in standard errors.
-        pivots: (R, S) the same in each resample, around its own mean.
+        statistics: (S,) distance of each mean from its limit, in standard errors.
+        pivots: (R, S) the same distance in each resample, from the mean of the data.
     """
     order = np.argsort(-statistics, kind="stable")
     # Column i: the largest pivot among the hypotheses from the i-th on.
     largest = np.maximum.accumulate(pivots[:, order][:, ::-1], axis=1)[:, ::-1]
-    reached = (largest >= statistics[order]).sum(axis=0)
-    stepwise = np.maximum.accumulate((1 + reached) / (1 + len(pivots)))
-    found = np.empty(len(statistics))
-    found[order] = stepwise
-    return found
+    exceeding = (largest >= statistics[order]).sum(axis=0)
+    stepwise = np.maximum.accumulate((1 + exceeding) / (1 + len(pivots)))
+    p = np.empty(len(statistics))
+    p[order] = stepwise
+    return p

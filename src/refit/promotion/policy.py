@@ -1,7 +1,7 @@
 """Section `promote` of params.yaml: the policy that every candidate is judged by.
 
-Every metric is a loss of single rows, so its direction is fixed: lower is better. Tolerances that
-name no unit are shares of the other model's loss, so that they suit any task and any scale.
+Every metric is a loss of single rows, so lower is always better. Tolerances without a unit are
+shares of the other model's loss, so that they suit any task and any scale.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from refit.core import params, paths
 from refit.core.params import param
+from refit.evaluation.baselines import BASELINES, BaselineName
 from refit.tasks.catalog import ROW_LOSSES
 
 
@@ -17,10 +18,7 @@ from refit.tasks.catalog import ROW_LOSSES
 class PromoteParams:
     """Section `promote` of params.yaml: the policy."""
 
-    metric: str = param(
-        "row-wise loss that decides; lower is better",
-        choices=ROW_LOSSES,
-    )
+    metric: str = param("row-wise loss that decides; lower is better", choices=ROW_LOSSES)
     minimum_effect: float = param("smallest gain in that loss that matters", minimum=0)
     confidence: float = param("confidence of the interval", minimum=0.5, maximum=0.999)
     resamples: int = param("bootstrap samples", minimum=100)
@@ -29,9 +27,7 @@ class PromoteParams:
     seed_deviation: float = param(
         "standard deviation of the loss between retrains that differ by their seed", minimum=0
     )
-    baselines: tuple[str, ...] = param(
-        "baselines that must be beaten", choices=("linear", "boosted")
-    )
+    baselines: tuple[str, ...] = param("baselines that must be beaten", choices=BASELINES)
     linear_deficit: float = param("share of its loss allowed behind linear", minimum=0)
     boosted_deficit: float = param("share of its loss allowed behind boosted", minimum=0)
     calibration_limit: float = param("largest expected calibration error", minimum=0, maximum=1)
@@ -61,9 +57,14 @@ class PromoteParams:
         """The chance of a false proof in one direction."""
         return (1 - self.confidence) / 2
 
-    def outlived(self, since: datetime | None, now: datetime | None = None) -> int | None:
-        """Days that a champion has reigned, where that is longer than the policy likes."""
-        if since is None or not self.champion_days:
+    def deficit(self, baseline: BaselineName) -> float:
+        """The share of the baseline's loss that a candidate may stay behind it."""
+        share: float = getattr(self, f"{baseline}_deficit")
+        return share
+
+    def overdue(self, since: datetime, now: datetime | None = None) -> int | None:
+        """Days that a champion has been champion, where these are more than `champion_days`."""
+        if not self.champion_days:
             return None
         days = ((now or datetime.now(UTC)) - since).days
         return days if days > self.champion_days else None

@@ -1,101 +1,107 @@
 """A decision in words: the sentence, and the report as Markdown, both from the evidence alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from refit.promotion.gate import Outcome
+from refit.evaluation.paired_bootstrap import Comparison
+from refit.promotion.gate import Gate, Outcome, Result
+from refit.promotion.policy import PromoteParams
 
-WAITING = "not enough evidence"
 MOST_NAMED = 3
-"""Gates that the sentence names; the table has them all."""
-WRITTEN = {"gates", "seed_deviation"}
-"""What an earlier release's evidence lacks; of such a decision the sentence is told."""
+"""Gates that the sentence names at most; the table has them all."""
+EVIDENCE = {"rival", "gates", *(f.name for f in (*fields(Comparison), *fields(PromoteParams)))}
+"""Keys of the evidence that are read here."""
+GATE = {field.name for field in fields(Gate)}
+
+
+def readable(evidence: Mapping[str, Any]) -> bool:
+    """Whether the evidence has every key that is read here; another checkout may write others."""
+    return evidence.keys() >= EVIDENCE and all(gate.keys() >= GATE for gate in evidence["gates"])
 
 
 def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str:
     """The outcome with the numbers that decided it.
 
     Args:
-        outcome: what was decided.
+        outcome: of the decision.
         version: of the candidate.
-        evidence: the comparison, the policy, the gates and the rival's name, by field.
+        evidence: the comparison, the policy, the gates and the rival's name, by key.
     """
-    shown = _compared(evidence)
+    comparison = _comparison(evidence)
     if outcome == "promote":
-        return f"Version {version} {_earned(evidence)}: {shown}."
-    failed, waiting = _names(evidence, "fail"), _names(evidence, WAITING)
+        return f"Version {version} {_promoted(evidence)}: {comparison}."
+    failed, unproven = _names(evidence, "fail"), _names(evidence, "not enough evidence")
     if outcome == "reject":
-        short = f", short of the minimum effect {evidence['minimum_effect']:g}"
-        lacking = short if "improvement" in failed else ""
-        others = _listed([name for name in failed if name != "improvement"])
-        return f"Version {version} is rejected: {shown}{lacking}{_also('failed', others)}."
-    detectable = evidence["minimum_detectable"]
-    seen = "" if detectable is None else f"; a difference of {detectable:.5f} could have been seen"
-    others = _listed([name for name in waiting if name != "improvement"])
-    return f"Version {version} is not proven better: {shown}{seen}{_also('no proof of', others)}."
+        short = ""
+        if "improvement" in failed:
+            short = f", short of the minimum effect {evidence['minimum_effect']:g}"
+        return f"Version {version} is rejected: {comparison}{short}{_others('failed', failed)}."
+    power = ""
+    if evidence["minimum_detectable"] is not None:
+        power = f"; a difference of {evidence['minimum_detectable']:.5f} could have been proven"
+    others = _others("no proof of", unproven)
+    return f"Version {version} is not proven better: {comparison}{power}{others}."
 
 
-def _compared(evidence: Mapping[str, Any]) -> str:
+def _comparison(evidence: Mapping[str, Any]) -> str:
     if evidence["difference"] is None:
         return f"it could not be compared with {evidence['rival']}"
-    found = [evidence[name] for name in ("difference", "lower", "upper")]
     word = "better"
-    if found[0] < 0:  # said the other way round: the loss, with its interval
-        word, found = "worse", [-found[0], -found[2], -found[1]]
+    difference, lower, upper = (evidence[key] for key in ("difference", "lower", "upper"))
+    if difference < 0:  # stated as a loss, so the bounds change sign and order
+        word, difference, lower, upper = "worse", -difference, -upper, -lower
     return (
-        f"{evidence['metric']} {word} by {found[0]:.5f}"
-        f" [{found[1]:.5f}, {found[2]:.5f}] than {evidence['rival']}"
-        f" on {evidence['rows']:,} rows in {evidence['blocks']} blocks"
+        f"{evidence['metric']} {word} by {difference:.5f} [{lower:.5f}, {upper:.5f}] than"
+        f" {evidence['rival']} on {evidence['rows']:,} rows in {evidence['blocks']} blocks"
     )
 
 
-def _names(evidence: Mapping[str, Any], result: str) -> list[str]:
-    """Gates of that result which count."""
-    return [g["name"] for g in evidence["gates"] if g["result"] == result and g["binding"]]
-
-
-def _listed(names: list[str]) -> str:
-    rest = len(names) - MOST_NAMED
-    shown = ", ".join(names[:MOST_NAMED])
-    return f"{shown} and {rest} more" if rest > 0 else shown
-
-
-def _also(verb: str, names: str) -> str:
-    return f"; {verb} {names}" if names else ""
-
-
-def _earned(evidence: Mapping[str, Any]) -> str:
-    if evidence.get("approval") == "person":
+def _promoted(evidence: Mapping[str, Any]) -> str:
+    if evidence["approval"] == "person":
         return "has earned promotion and waits for a person"
     return "is promoted to champion"
 
 
-def markdown(said: str, evidence: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+def _names(evidence: Mapping[str, Any], result: Result) -> list[str]:
+    """The binding gates with this result."""
+    return [g["name"] for g in evidence["gates"] if g["result"] == result and g["binding"]]
+
+
+def _others(verb: str, names: Sequence[str]) -> str:
+    """The gates besides the improvement, of which the comparison tells already."""
+    others = [name for name in names if name != "improvement"]
+    if not others:
+        return ""
+    rest = len(others) - MOST_NAMED
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"; {verb} {', '.join(others[:MOST_NAMED])}{more}"
+
+
+def markdown(sentence: str, evidence: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """The report, for the version's description and Prefect's artifact.
 
     Args:
-        said: the sentence.
+        sentence: of the decision.
         evidence: as above.
-        measured: metrics.json of the evaluation.
+        metrics: metrics.json of the evaluation.
     """
-    if not evidence.keys() >= WRITTEN:
-        return "\n".join([f"**{said}**", "", *_models(measured)]) + "\n"
-    detectable = evidence["minimum_detectable"]
     method = (
         f"Rival: {evidence['rival']}. Paired differences of {evidence['metric']} (lower is"
         f" better), resampled by block {evidence['resamples']:,} times,"
         f" {evidence['confidence']:.0%} interval, with a deviation of"
-        f" {evidence['seed_deviation']:g} for each network's seed; minimum effect"
+        f" {evidence['seed_deviation']:g} for the seed of each trained model; minimum effect"
         f" {evidence['minimum_effect']:g}."
     )
+    detectable = evidence["minimum_detectable"]
     if detectable is not None:
-        method += f" This holdout shows a true gain of {detectable:.5f} four times in five."
-    lines = [f"**{said}**", "", method, "", *_gates(evidence["gates"]), "", *_models(measured)]
+        method += f" This holdout proves a true gain of {detectable:.5f} four times in five."
+    lines = [f"**{sentence}**", "", method, "", *_gates(evidence["gates"]), "", *_models(metrics)]
     return "\n".join(lines) + "\n"
 
 
-def _gates(gates: list[Mapping[str, Any]]) -> list[str]:
-    lines = ["| Gate | Result | Measured | Limit | Rows | What was found |"]
+def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["| Gate | Result | Measured | Limit | Rows | Summary |"]
     lines.append("| --- | --- | --- | --- | ---: | --- |")
     for gate in gates:
         cells = (
@@ -104,7 +110,7 @@ def _gates(gates: list[Mapping[str, Any]]) -> list[str]:
             _interval(gate),
             _number(gate["limit"]),
             "" if gate["rows"] is None else f"{gate['rows']:,}",
-            gate["said"],
+            gate["summary"],
         )
         lines.append(f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |")
     return lines
@@ -121,17 +127,17 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _models(measured: Mapping[str, Any]) -> list[str]:
-    models = measured["models"]
-    head = f"| Holdout ({measured['rows']:,} rows, {measured['blocks']} blocks) |"
+def _models(metrics: Mapping[str, Any]) -> list[str]:
+    models = metrics["models"]
+    head = f"| Holdout ({metrics['rows']:,} rows, {metrics['blocks']} blocks) |"
     lines = [f"{head} {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
     for name in next(iter(models.values())):
-        cells = [_cell(model[name]) for model in models.values()]
+        cells = [_metric(model[name]) for model in models.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
-def _cell(interval: Mapping[str, float | None]) -> str:
+def _metric(interval: Mapping[str, float | None]) -> str:
     if interval["value"] is None:
         return "not defined"
     return f"{interval['value']:.4f} [{interval['lower']:.4f}, {interval['upper']:.4f}]"

@@ -1,103 +1,105 @@
-"""Candidate and champion on the same holdout rows: predictions, losses, blocks."""
+"""Candidate and rival scored on the same rows: everything that the gates measure."""
 
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from refit.core import files, params, paths
+from refit.core import paths
 from refit.core.errors import ConfigError, DataError, PipelineError
-from refit.data import prepared
-from refit.dataset import PARTITION, Roles
-from refit.evaluation.predictions import baseline_name, from_columns
+from refit.dataset import PARTITION
+from refit.evaluation.baselines import BASELINES, BaselineName, prediction_name
+from refit.evaluation.predictions import Predictions, from_columns
 from refit.evaluation.time_blocks import block_codes
-from refit.promotion import seen
+from refit.promotion.candidate import Candidate
+from refit.promotion.champion import Champion
+from refit.promotion.evidence import CANDIDATE, RIVAL
 from refit.tasks.catalog import find as find_task
 from refit.tasks.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from refit.serving.bundle import Bundle
 
-BASELINES = ("linear", "boosted")
-LINEAR = "the linear baseline"
+FIRST_RIVAL: BaselineName = "linear"
+"""The rival as long as there is no champion."""
+LINEAR = f"the {FIRST_RIVAL} baseline"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Champion:
-    """The version that a candidate must beat."""
-
-    number: int
-    bundle: Path
-    """Its downloaded folder, the digest verified."""
-    lineage: "Mapping[str, Any]"
-    """Its lineage.json; empty where it was registered without."""
-    since: datetime | None
-    """Since when it has been champion, in UTC; None where nobody wrote it down."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Two models on the same N rows of one part of the split."""
+class ScoredRows:
+    """N rows of one part of the split, scored by candidate and rival."""
 
     rows: pl.DataFrame
     """Every column of the examples."""
-    target: np.ndarray
-    """(N,) float64 or int64."""
     blocks: np.ndarray
     """(N,) block numbers from 0 without gaps, in the order of time."""
-    own: np.ndarray
-    """(N,) or (N, K) the candidate's predictions."""
-    rival: np.ndarray | None
-    """Of the same shape: the champion's, or those of the linear baseline before there is one; None
-    where the champion cannot score these rows."""
+    predictions: Predictions
+    """Of the candidate and, where the rival can score these rows, of the rival."""
 
-    def only(self, kept: np.ndarray) -> "Part":
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def target(self) -> np.ndarray:
+        """(N,) float64 or int64."""
+        return self.predictions.target
+
+    @property
+    def candidate(self) -> np.ndarray:
+        """(N,) or (N, K) the candidate's predictions."""
+        return self.predictions.models[self.predictions.candidate]
+
+    @property
+    def rival(self) -> np.ndarray | None:
+        """(N,) or (N, K) the rival's predictions; None where it cannot score these rows."""
+        return self.predictions.models.get(RIVAL)
+
+    def only(self, mask: np.ndarray) -> "ScoredRows":
         """The rows where the mask (N,) is true."""
-        return Part(
-            rows=self.rows.filter(pl.Series(kept)),
-            target=self.target[kept],
-            blocks=np.unique(self.blocks[kept], return_inverse=True)[1],
-            own=self.own[kept],
-            rival=None if self.rival is None else self.rival[kept],
+        return ScoredRows(
+            rows=self.rows.filter(pl.Series(mask)),
+            blocks=np.unique(self.blocks[mask], return_inverse=True)[1],
+            predictions=self.predictions.only(mask),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """All that the gates look at."""
+class ScoredCandidate:
+    """The candidate, scored together with what it is compared with."""
 
     task: Task
-    holdout: Part
-    """Its rows that neither model has trained on."""
-    frame: pl.DataFrame
-    """The stored predictions of these rows: key, time, partition, slices, `block`, `target`."""
-    validation: Part | None
-    """None where no slices are to be found."""
-    baselines: "Mapping[str, np.ndarray]"
-    """Predictions of the same holdout rows, by name."""
+    candidate: "Bundle"
+    champion: "Bundle | None"
     rival: str
     """`version 3`, or the linear baseline before there is a champion."""
-    champion: "Bundle | None"
-    candidate: "Bundle"
-    whole: pl.DataFrame
-    """All holdout rows, also those that the champion has seen."""
-    predicted: np.ndarray
-    """(N',) or (N', K) the candidate's predictions of all of them."""
-    expected: np.ndarray
-    """Of the same shape: what the model predicted where it was trained."""
-    seen: int | None
-    """Holdout rows that the champion has trained on, left out; None where nobody knows."""
-    classes: tuple[str, ...]
-    """The K classes of the predictions in `holdout`."""
+    comparison_error: str
+    """Why candidate and rival cannot be compared; empty where they can."""
+    holdout: ScoredRows
+    """The holdout rows that neither model has trained on."""
+    stored: pl.DataFrame
+    """These rows as the evaluation stored them: key, time, partition, slices, block, target."""
+    baselines: Mapping[BaselineName, np.ndarray]
+    """The predictions of each baseline for these rows."""
+    validation: ScoredRows | None
+    """None where no slices are searched for."""
+    all_rows: pl.DataFrame
+    """All holdout rows, with those that the champion has trained on."""
+    all_predictions: np.ndarray
+    """(N',) or (N', K) the candidate's predictions of all holdout rows."""
+    expected_predictions: np.ndarray
+    """Of the same shape: the model's own predictions, as the evaluation stored them."""
+    seen_rows: int
+    """Holdout rows that the champion has trained on; they are not in `holdout`."""
     slices: tuple[str, ...]
     """Columns whose values split the holdout."""
-    fault: str
-    """Why candidate and champion cannot be compared; empty where they can."""
+
+    def table(self) -> pl.DataFrame | None:
+        """The compared rows with both predictions; None where nothing was compared."""
+        if self.holdout.rival is None or not len(self.holdout):
+            return None
+        return self.stored.with_columns(*self.holdout.predictions.columns())
 
 
 def losses(metric: str, task: Task, target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -117,146 +119,149 @@ def losses(metric: str, task: Task, target: np.ndarray, predicted: np.ndarray) -
         ) from error
 
 
-def score(root: Path, champion: Champion | None, *, search: bool = False) -> Scored:
-    """The holdout as the pipeline left it, scored by both.
+def score(candidate: Candidate, champion: Champion | None) -> ScoredCandidate:
+    """Score candidate and rival on the holdout and, to search for slices, on the validation part.
 
     Args:
-        root: of the project.
-        champion: None before the first; the linear baseline takes its place.
-        search: whether the validation part is needed too.
+        candidate: the candidate, its pipeline up to date.
+        champion: None before the first champion; the linear baseline takes its place.
 
     Raises:
         PipelineError: the evaluation is not of these holdout rows.
     """
-    from refit.serving import bundle
-
-    candidate = bundle.load(root / paths.BUNDLE)
-    reigning = None if champion is None else bundle.load(champion.bundle)
-    roles, _ = prepared.read_description(root / paths.PREPARED)
-    predictions = files.read_parquet(root / paths.PREDICTIONS)
-    rows = files.read_parquet(root / paths.HOLDOUT)
-    require_same_rows(rows, predictions)
-    name = candidate.model
-    known_classes = candidate.signature["classes"]
-    by_name = {
-        baseline: from_columns(predictions, baseline_name(baseline, name), known_classes)
-        for baseline in BASELINES
+    rows, stored = candidate.holdout, candidate.predictions
+    require_same_rows(rows, stored)
+    bundle = candidate.bundle
+    champion_bundle = None if champion is None else champion.bundle
+    model, classes = bundle.model, bundle.signature["classes"]
+    baselines = {
+        name: from_columns(stored, prediction_name(name, model), classes) for name in BASELINES
     }
-    linear = by_name["linear"]
-    own, rival, fault = _answers(candidate, reigning, rows, linear)
-    known = seen.trained_on(champion.lineage) if champion else frozenset[str]()
-    holdout = Part(
-        rows=rows,
-        target=predictions["target"].to_numpy(),
-        blocks=predictions["block"].to_numpy(),
-        own=own,
-        rival=rival,
+    predictions, error = _predict(
+        bundle, champion_bundle, rows, stored["target"].to_numpy(), baselines[FIRST_RIVAL]
     )
-    fresh = ~rows[PARTITION].is_in(sorted(known or ())).to_numpy()
-    return Scored(
-        task=find_task(candidate.signature["task"]),
-        holdout=holdout.only(fresh),
-        frame=predictions.filter(pl.Series(fresh)),
-        validation=_validation(root, roles, candidate, reigning) if search and not fault else None,
-        baselines={baseline: values[fresh] for baseline, values in by_name.items()},
+    holdout = ScoredRows(rows=rows, blocks=stored["block"].to_numpy(), predictions=predictions)
+    trained_on = champion.trained_on if champion else frozenset[str]()
+    unseen = ~rows[PARTITION].is_in(sorted(trained_on)).to_numpy()
+    search = candidate.policy.found_slices > 0 and not error
+    return ScoredCandidate(
+        task=find_task(bundle.signature["task"]),
+        candidate=bundle,
+        champion=champion_bundle,
         rival=LINEAR if champion is None else f"version {champion.number}",
-        champion=reigning,
-        candidate=candidate,
-        whole=rows,
-        predicted=own,
-        expected=from_columns(predictions, name, known_classes),
-        seen=None if known is None else int((~fresh).sum()),
-        classes=classes(candidate, reigning if rival is not None else None),
-        slices=roles.slices,
-        fault=fault,
+        comparison_error=error,
+        holdout=holdout.only(unseen),
+        stored=stored.filter(pl.Series(unseen)),
+        baselines={name: values[unseen] for name, values in baselines.items()},
+        validation=_validation(candidate, champion_bundle) if search else None,
+        all_rows=rows,
+        all_predictions=_own_classes(holdout.candidate, classes),
+        expected_predictions=from_columns(stored, model, classes),
+        seen_rows=int((~unseen).sum()),
+        slices=candidate.roles.slices,
     )
 
 
-def _answers(
-    candidate: "Bundle", reigning: "Bundle | None", rows: pl.DataFrame, linear: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """What both say of the rows, and why the rival cannot say anything."""
-    own = candidate.predict(rows).astype(np.float64)
-    if reigning is None:
-        return own, linear, _strange("the candidate", own)
+def _validation(candidate: Candidate, champion: "Bundle | None") -> ScoredRows | None:
+    """The validation part scored by both; None where they cannot be compared on it."""
+    rows = candidate.validation
+    predictions, error = _predict(
+        candidate.bundle,
+        champion,
+        rows,
+        candidate.validation_target,
+        candidate.validation_baseline(FIRST_RIVAL),
+    )
+    if error:
+        return None
+    blocks = block_codes(rows[candidate.roles.time], candidate.block_length)
+    return ScoredRows(rows=rows, blocks=blocks, predictions=predictions)
+
+
+def _predict(
+    candidate: "Bundle",
+    champion: "Bundle | None",
+    rows: pl.DataFrame,
+    target: np.ndarray,
+    baseline: np.ndarray,
+) -> tuple[Predictions, str]:
+    """The predictions of candidate and rival, and why they cannot be compared."""
+    alone = Predictions(
+        target=target,
+        candidate=CANDIDATE,
+        models={CANDIDATE: candidate.predict(rows).astype(np.float64)},
+        classes=class_names(candidate, None),
+    )
+    if champion is None:
+        models = {**alone.models, RIVAL: baseline}
+        return replace(alone, models=models), _not_finite("the candidate", models[CANDIDATE])
     try:
-        widened, rival = both(candidate, reigning, rows)
+        both = predict_both(candidate, champion, rows)
     except DataError as error:
-        return own, None, f"the champion cannot score these rows ({error})"
-    fault = _strange("the candidate", own) or _strange("the champion", rival)
-    return widened, rival, fault
+        return alone, f"the champion cannot score these rows ({error})"
+    models = dict(zip((CANDIDATE, RIVAL), both, strict=True))
+    problem = _not_finite("the candidate", both[0]) or _not_finite("the champion", both[1])
+    return replace(alone, models=models, classes=class_names(candidate, champion)), problem
 
 
-def _strange(who: str, predicted: np.ndarray) -> str:
-    """How many predictions are no finite numbers, or nothing."""
-    wrong = int((~np.isfinite(rows_of(predicted)).all(axis=1)).sum())
-    return f"{who} predicts no finite number for {wrong:,} rows" if wrong else ""
+def _own_classes(predicted: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """(N,) or (N, K) without the classes that only the champion knows, which stand last."""
+    return predicted[:, : len(classes)] if classes else predicted
 
 
-def rows_of(predicted: np.ndarray) -> np.ndarray:
-    """(N, 1) or (N, K): predictions as a table, also when there is none."""
+def _not_finite(model: str, predicted: np.ndarray) -> str:
+    """How many rows have a prediction that is not finite; '' where none has."""
+    count = int((~np.isfinite(as_table(predicted)).all(axis=1)).sum())
+    return f"{model} predicts no finite number for {count:,} rows" if count else ""
+
+
+def as_table(predicted: np.ndarray) -> np.ndarray:
+    """(N, 1) or (N, K) predictions from (N,) or (N, K), for any N."""
     return predicted[:, None] if predicted.ndim == 1 else predicted
 
 
-def _validation(
-    root: Path, roles: Roles, candidate: "Bundle", reigning: "Bundle | None"
-) -> Part | None:
-    """The validation part scored by both; None where the champion cannot score it."""
-    rows = prepared.read_examples(root / paths.PREPARED, "validation")
-    linear = np.array(files.map_array(root / paths.BASELINE / "validation/linear.npy"), np.float64)
-    own, rival, fault = _answers(candidate, reigning, rows, linear)
-    if fault:
-        return None
-    block = params.load(root / paths.PARAMS)["evaluate"]["block"]
-    return Part(
-        rows=rows,
-        target=np.array(prepared.map_part(root / paths.PREPARED, "validation").target),
-        blocks=block_codes(rows[roles.time], block),
-        own=own,
-        rival=rival,
-    )
-
-
 def require_same_rows(rows: pl.DataFrame, predictions: pl.DataFrame) -> None:
-    """Raises PipelineError unless both frames hold the same rows in the same order."""
+    """Raises PipelineError unless both tables hold the same rows in the same order."""
     shared = [name for name in rows.columns if name in predictions.columns and name != "target"]
     if not rows.select(shared).equals(predictions.select(shared)):
         raise PipelineError(
             "the evaluation is not of these holdout rows",
             where=str(paths.PREDICTIONS),
             got=f"{predictions.height:,} rows",
-            expected=f"the {rows.height:,} rows of {paths.HOLDOUT}, in their order",
+            expected=f"the {rows.height:,} rows of {paths.HOLDOUT}, in the same order",
             do="run the pipeline: `refit run`, or `dvc repro`",
         )
 
 
-def both(
-    challenger: "Bundle", reigning: "Bundle", rows: pl.DataFrame
+def predict_both(
+    candidate: "Bundle", champion: "Bundle", rows: pl.DataFrame
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The challenger's and the champion's predictions of the same rows: (N,) or (N, K).
+    """The candidate's and the champion's predictions of the same rows, (N,) or (N, K).
 
-    The K classes are those of `classes`; a class that a model does not know has probability zero.
+    The K classes are those of `class_names`; a class that a model does not know has probability 0.
 
     Raises:
-        DataError: a model cannot score the rows, or is of another task.
+        DataError: a model cannot score the rows, or the two have different tasks.
     """
-    task, names = challenger.signature["task"], classes(challenger, reigning)
-    own, rival = (_spread(m, task, rows, names) for m in (challenger, reigning))
-    return own, rival
+    task, names = candidate.signature["task"], class_names(candidate, champion)
+    first, second = (_predict_classes(model, task, rows, names) for model in (candidate, champion))
+    return first, second
 
 
-def classes(challenger: "Bundle", reigning: "Bundle | None") -> tuple[str, ...]:
-    """The challenger's classes, in its order, then those that only the champion knows."""
-    known = [] if reigning is None else reigning.signature["classes"]
-    return tuple(dict.fromkeys([*challenger.signature["classes"], *known]))
+def class_names(candidate: "Bundle", champion: "Bundle | None") -> tuple[str, ...]:
+    """The candidate's classes in its order, then those that only the champion knows."""
+    others = [] if champion is None else champion.signature["classes"]
+    return tuple(dict.fromkeys([*candidate.signature["classes"], *others]))
 
 
-def _spread(model: "Bundle", task: str, rows: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
+def _predict_classes(
+    model: "Bundle", task: str, rows: pl.DataFrame, names: tuple[str, ...]
+) -> np.ndarray:
     if model.signature["task"] != task:
         raise DataError(f"it is a {model.signature['task']} model", expected=task)
     values = model.predict(rows).astype(np.float64)
     if not names:
         return values
-    spread = np.zeros((len(values), len(names)))
-    spread[:, [names.index(name) for name in model.signature["classes"]]] = values
-    return spread
+    widened = np.zeros((len(values), len(names)))
+    widened[:, [names.index(name) for name in model.signature["classes"]]] = values
+    return widened

@@ -1,8 +1,8 @@
-"""How far the holdout's loss moves when a retrain changes nothing but its seed.
+"""Measures how far the holdout's loss moves when a retrain changes nothing but its seed.
 
-That spread is noise in every comparison of two models, and days do not show it: the policy takes it
-as `promote.seed_deviation`. The retrains are for measuring only. They leave nothing behind, and use
-the processor's fastest products instead of those whose bits are the same everywhere.
+That spread is noise in every comparison of two models, and resampling days does not show it. The
+policy takes it as `promote.seed_deviation`. The retrains only measure: they leave nothing behind,
+and they use the processor's fastest arithmetic, not the one whose bits are the same everywhere.
 """
 
 import tempfile
@@ -26,7 +26,7 @@ from refit.promotion import policy, scoring
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain:
-    """A training with another seed."""
+    """One training with its own seed."""
 
     seed: int
     loss: float
@@ -34,7 +34,7 @@ class Retrain:
 
 
 def retrains(root: Path, count: int) -> Iterator[Retrain]:
-    """Train on data/prepared with as many seeds, from the one of params.yaml on.
+    """Train on data/prepared with `count` seeds, which begin at `train.seed` of params.yaml.
 
     Raises:
         PipelineError: nothing is prepared.
@@ -50,12 +50,12 @@ def retrains(root: Path, count: int) -> Iterator[Retrain]:
     file = root / paths.PARAMS
     settings = params.read(TrainParams, "train", file)
     model = catalog.find(settings.model, params.dataset_name(file))
-    own = params.read(model.params, settings.model, file)
+    model_settings = params.read(model.params, settings.model, file)
     data, holdout = Data.read(folder), prepared.map_part(folder, "holdout")
     metric = policy.read(root).metric
     for seed in range(settings.seed, settings.seed + count):
         with tempfile.TemporaryDirectory() as checkpoints, redirect_stdout(StringIO()):
-            fitted = model.fit(data, own, _session(seed, Path(checkpoints)))
+            fitted = model.fit(data, model_settings, _session(seed, Path(checkpoints)))
         predicted = fitted.predict(holdout).astype(np.float64)
         losses = scoring.losses(metric, data.task, np.array(holdout.target), predicted)
         yield Retrain(seed=seed, loss=float(losses.mean()))
@@ -72,6 +72,6 @@ def _session(seed: int, checkpoints: Path) -> Session:
     )
 
 
-def deviation(found: list[Retrain]) -> float:
-    """Standard deviation of the losses (of a sample, so with one degree of freedom less)."""
-    return stdev(each.loss for each in found)
+def deviation(retrains: list[Retrain]) -> float:
+    """Sample standard deviation of the losses."""
+    return stdev(retrain.loss for retrain in retrains)

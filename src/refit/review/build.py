@@ -414,7 +414,7 @@ def _groups(evidence: Mapping[str, Any]) -> tuple[tuple[str, tuple[Gate, ...]], 
             Gate(
                 name=told["name"],
                 result=told["result"],
-                said=told["said"],
+                said=told.get("summary", ""),
                 estimate=Estimate(
                     value=told.get("measured"),
                     lower=told.get("lower"),

@@ -1,10 +1,10 @@
-"""The bundle: a model as plain files that need nothing of Refit to predict.
+"""The bundle: a model as plain files that predict without Refit.
 
-    model.onnx      raw example columns in, prediction out; the encoder is inside
-    signature.json  columns with their types and fitted ranges, output, classes, threshold
-    lineage.json    digests of what it was made of
+    model.onnx      from raw example columns to the prediction; the encoder is part of it
+    signature.json  columns with their types and fitted ranges, output, classes, thresholds
+    lineage.json    digests of the inputs that the model was made of
 
-No file of it can run code: ONNX is a graph of known operators, and JSON is data.
+No file of a bundle can run code: ONNX is a graph of known operators, and JSON is data.
 """
 
 from collections.abc import Mapping
@@ -23,18 +23,19 @@ from refit.data.encoder import as_float
 from refit.serving.digest import LINEAGE, MODEL, SIGNATURE
 
 BATCH = 4096
+"""Rows that are predicted at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A model read from its folder."""
+    """A model, read from the folder of its bundle."""
 
     folder: Path
     signature: Mapping[str, Any]
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
-        """ONNX Runtime's session, on one thread: the same sums in the same order."""
+        """ONNX Runtime's session, on one thread, so that sums are always in the same order."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -57,11 +58,10 @@ class Bundle:
             frame: at least the columns of the signature, in any order; null is missing.
 
         Returns:
-            Binary: probabilities (N,); multiclass: probabilities (N, K); regression: values (N,);
-            float32.
+            float32: with classes, probabilities (N, K); otherwise probabilities or values (N,).
 
         Raises:
-            DataError: a column is missing or has a type that its signature does not allow.
+            DataError: a column is missing or has a type that the signature does not allow.
         """
         self._require(frame)
         feeds = {entry["name"]: _feed(frame[entry["name"]], entry) for entry in self._inputs}
@@ -84,18 +84,19 @@ class Bundle:
         return inputs
 
     def _require(self, frame: pl.DataFrame) -> None:
-        faults, kinds = [], frame.schema
+        errors = []
         for entry in self._inputs:
-            kind = kinds.get(entry["name"])
-            if kind is None:
-                faults.append(f"column {entry['name']} is missing")
-            elif (entry["type"] == "string") != (kind == pl.String) and kind != pl.Null:
-                faults.append(f"column {entry['name']} is {kind}, expected {entry['type']}")
-        if faults:
+            dtype = frame.schema.get(entry["name"])
+            if dtype is None:
+                errors.append(f"column {entry['name']} is missing")
+            elif (entry["type"] == "string") != (dtype == pl.String) and dtype != pl.Null:
+                errors.append(f"column {entry['name']} is {dtype}, expected {entry['type']}")
+        if errors:
             raise DataError(
-                "; ".join(faults),
-                where=f"rows to predict, {len(faults)} faults",
+                "; ".join(errors),
+                where=f"rows to predict, {len(errors)} errors",
                 expected=f"the {len(self._inputs)} columns of {self.folder / SIGNATURE}",
+                do="give every column of the signature in its type",
             )
 
 
@@ -109,11 +110,11 @@ def write(
 
 
 def load(folder: Path) -> Bundle:
-    """Read a bundle; its model is loaded at the first prediction."""
+    """Read a bundle; ONNX Runtime loads the model at the first prediction."""
     missing = [name for name in (MODEL, SIGNATURE) if not (folder / name).is_file()]
     if missing:
         raise DataError(
-            "is not a whole bundle",
+            "the bundle is incomplete",
             where=str(folder),
             got=f"no {', '.join(missing)}",
             do="run the pipeline (`refit run` or `dvc repro`), or restore it with `dvc checkout`",

@@ -1,7 +1,7 @@
-"""The identity of a bundle: what it predicts, not how it came about.
+"""The identity of a bundle: what it predicts, not how it was made.
 
-The digest covers the model and its signature. The lineage is left out: a comment in the code
-changes the lineage, but the same weights are the same model and are never registered twice.
+The digest covers the model and its signature, and not the lineage. A comment in the code changes
+the lineage, but the same weights are the same model and are never registered twice.
 """
 
 import hashlib

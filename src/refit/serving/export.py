@@ -10,10 +10,10 @@ from refit.serving.onnx_graph import Graph
 
 
 class Exporting(Protocol):
-    """A fitted model that can add itself to a graph."""
+    """A fitted model that can be added to a graph."""
 
     def to_onnx(self, graph: Graph, features: Features) -> str:
-        """Add the nodes from features to the prediction; returns its name."""
+        """Add the nodes from features to prediction; returns the name of the prediction."""
 
 
 def to_onnx(model: Exporting, encoder: Encoder) -> bytes:
@@ -29,7 +29,7 @@ def to_onnx(model: Exporting, encoder: Encoder) -> bytes:
 
 
 def signature(roles: Roles, encoder: Encoder, thresholds: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model takes and gives, with the fitted range or number of words of each column."""
+    """The inputs with their fitted ranges and known words, the target, classes and thresholds."""
     numbers = [
         {
             "name": name,

@@ -1,7 +1,7 @@
-"""Example rows with a version's own predictions, kept beside its bundle.
+"""Example rows with a version's own predictions, kept with its bundle.
 
-Before a version is made champion by a person, it must still predict what it predicted when it was
-registered. The rows are taken evenly over the holdout, so the same holdout gives the same file.
+Before a person makes a version champion, it must still predict what it predicted when it was
+registered. The rows are spread evenly over the holdout, so the same holdout gives the same file.
 """
 
 import io
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from refit.core import files, paths
+from refit.core import files
 from refit.evaluation.predictions import to_columns
 
 if TYPE_CHECKING:
@@ -21,11 +21,8 @@ ROWS = 100
 PREDICTION = "refit.prediction"
 
 
-def take(root: Path) -> bytes:
-    """The example rows of the bundle that the pipeline left, as a Parquet file."""
-    from refit.serving import bundle
-
-    model, rows = bundle.load(root / paths.BUNDLE), files.read_parquet(root / paths.HOLDOUT)
+def take(model: "Bundle", rows: pl.DataFrame) -> bytes:
+    """Some of the rows with the model's predictions, as a Parquet file."""
     places = np.unique(np.linspace(0, rows.height - 1, min(ROWS, rows.height)).astype(int))
     columns = [entry["name"] for entry in model.signature["inputs"]]
     chosen = rows.select(columns)[places.tolist()]
@@ -35,7 +32,11 @@ def take(root: Path) -> bytes:
 
 
 def difference(folder: Path, examples: Path) -> float:
-    """How far the bundle's predictions of the example rows are from the stored ones.
+    """The largest difference between the bundle's predictions and the stored ones.
+
+    Args:
+        folder: of the bundle.
+        examples: the file that `take` made.
 
     Raises:
         DataError: the bundle cannot be loaded or does not take these rows.
@@ -43,9 +44,9 @@ def difference(folder: Path, examples: Path) -> float:
     from refit.serving import bundle
 
     model, rows = bundle.load(folder), files.read_parquet(examples)
-    again = pl.DataFrame(_predictions(model, rows)).to_numpy()
+    predicted = pl.DataFrame(_predictions(model, rows)).to_numpy()
     stored = rows.select(name for name in rows.columns if name.startswith(PREDICTION)).to_numpy()
-    return float(np.max(np.abs(again - stored) / np.maximum(1, np.abs(stored)), initial=0))
+    return float(np.max(np.abs(predicted - stored) / np.maximum(1, np.abs(stored)), initial=0))
 
 
 def _predictions(model: "Bundle", rows: pl.DataFrame) -> list[pl.Series]:

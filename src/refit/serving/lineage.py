@@ -1,4 +1,4 @@
-"""What a bundle was made of, as digests: a function of its inputs, without dates or names."""
+"""The inputs that a bundle was made of, as digests, without dates or names."""
 
 import importlib.metadata
 from pathlib import Path
@@ -15,11 +15,11 @@ PACKAGES = ("torch", "numpy", "polars", "pandera", "scikit-learn", "onnx", "onnx
 def describe(
     training: dict[str, Any], paths: dict[str, Path], seen: dict[str, list[str]]
 ) -> dict[str, Any]:
-    """Digests of the named paths, the training's own account, and the versions that were used.
+    """lineage.json: the digests of the paths, the training, and the versions of the packages.
 
     Args:
-        training: the training's own account.
-        paths: whose digests are wanted, by name.
+        training: training.json.
+        paths: files and folders to digest, by name.
         seen: the partitions of each part of the split.
     """
     return {
@@ -27,13 +27,13 @@ def describe(
         "digests": {name: files.digest(path) for name, path in paths.items()},
         "model": {key: training["model"][key] for key in ("name", "settings")},
         "training": {key: training[key] for key in ("fingerprint", "seed", "determinism")},
-        # Without a build's label: torch 2.13.0+cpu and 2.13.0 compute the same.
+        # Without the label of a build: torch 2.13.0+cpu and 2.13.0 compute the same.
         "packages": {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES},
     }
 
 
 def partitions(prepared: Path) -> dict[str, list[str]]:
-    """The partitions of each part of the split, from data/prepared: what a model has seen."""
+    """The partitions of each part of the split, from data/prepared."""
     return {
         path.stem: pl.read_parquet(path, columns=[PARTITION], memory_map=False)[PARTITION]
         .unique()

@@ -12,7 +12,7 @@ from refit.serving.onnx_graph import Graph
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """The encoded features in the graph; a model asks once for each kind, in its own order."""
+    """Adds the encoded features to the graph; a model takes each kind once, in any order."""
 
     graph: Graph
     encoder: Encoder
@@ -33,7 +33,7 @@ class Features:
 
 
 def column_types(encoder: Encoder) -> dict[str, int]:
-    """The element type of each raw column: double, with NaN for missing; or string, ''."""
+    """The ONNX type of each raw column; missing is NaN in a double, and an empty string."""
     return {
         **dict.fromkeys(encoder.numeric, TensorProto.DOUBLE),
         **dict.fromkeys(encoder.categorical, TensorProto.STRING),
@@ -90,7 +90,7 @@ def encode_categorical(graph: Graph, columns: Mapping[str, Sequence[str]]) -> li
 def _padded(
     maps: Sequence[NumericMap],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Knots, distances to the next knot, values and their rises, each (F, K); knots to infinity."""
+    """Knots, distances to the next knot, values and rises, each (F, K); knots padded with inf."""
     shape = len(maps), max(len(m.knots) for m in maps)
     knots, widths = np.full(shape, np.inf), np.ones(shape)
     values, rises = np.zeros(shape), np.zeros(shape)

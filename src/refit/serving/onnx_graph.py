@@ -1,7 +1,7 @@
 """Builds an ONNX graph node by node, or from the graphs of other exporters.
 
-The encoder's part takes raw columns, strings included, which no tracer sees. Names are numbered, so
-the bytes depend on the nodes and constants alone.
+The encoder takes raw columns with strings, which torch's tracer cannot follow. Names are numbered,
+so the bytes depend on nodes and constants alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ IR_VERSION = 9
 
 
 class Graph:
-    """Collects nodes and constants; every call returns the name of what it made."""
+    """Collects nodes and constants; each method returns the name of the value that it added."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -87,7 +87,12 @@ class Graph:
     def model(
         self, inputs: Mapping[str, int], output: tuple[str, Sequence[str | int]]
     ) -> onnx.ModelProto:
-        """The finished model; inputs are name -> element type, each a column (rows,)."""
+        """The complete model.
+
+        Args:
+            inputs: ONNX type of each input, by name; each is a column (rows,).
+            output: name of the prediction, and its shape.
+        """
         name, shape = output
         named = helper.make_node("Identity", [name], ["prediction"], name="prediction")
         graph = helper.make_graph(

@@ -12,7 +12,8 @@ from refit.data import prepared
 from refit.data.encoder import Encoder
 from refit.dataset import PARTITION, Roles
 from refit.evaluation import report as evaluation
-from refit.evaluation.predictions import TOLERANCE, Predictions, baseline_name
+from refit.evaluation.baselines import prediction_name
+from refit.evaluation.predictions import TOLERANCE, Predictions
 from refit.evaluation.report import EvaluateParams
 from refit.evaluation.time_blocks import block_codes
 from refit.models import catalog
@@ -55,7 +56,7 @@ def _predict(part: str, candidate: str, model: Fitted, encoder: Encoder) -> Pred
     models = {candidate: model.predict(arrays).astype(np.float64)}
     for path in sorted((paths.BASELINE / part).glob("*.npy")):
         stored = np.array(files.map_array(path), dtype=np.float64)
-        models[baseline_name(path.stem, candidate)] = stored
+        models[prediction_name(path.stem, candidate)] = stored
     return Predictions(
         target=np.array(arrays.target),
         candidate=candidate,

@@ -15,6 +15,7 @@ from refit.pipeline import ingest
 from refit.pipeline.dvc import Pipeline, open_pipeline
 from refit.pipeline.stage_output import OnOutput, Outcome
 from refit.promotion import decide, policy
+from refit.promotion.decision import Decision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def steps(root: Path, *, until: str | None = None, force: bool = False) -> Itera
         yield Step(name="promote", run=lambda _: _promote(pipeline, root))
 
 
-def promote_only(root: Path) -> decide.Decision:
+def promote_only(root: Path) -> Decision:
     """Decide about the candidate that the pipeline left.
 
     Raises:
@@ -139,7 +140,7 @@ def _decide(root: Path) -> StepResult:
     )
 
 
-def _publish(root: Path, decision: decide.Decision) -> str:
+def _publish(root: Path, decision: Decision) -> str:
     """Log the review of a decision that has none yet; returns where it is."""
     if decision.reviewed:
         return ""

@@ -1,5 +1,5 @@
 """The gates of the policy, one kind per file.
 
-In: candidate and champion, scored on the same rows, and the policy. Out: what was measured, its
-limit, and whether the candidate passes.
+In: candidate and rival, scored on the same rows, and the policy. Out: what was measured, its limit,
+and whether the candidate passes.
 """

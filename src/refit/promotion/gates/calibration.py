@@ -1,9 +1,9 @@
-"""Do the probabilities mean what they say: the expected calibration error on the holdout.
+"""Gate: the expected calibration error of the probabilities on the holdout.
 
 The error is a sum of absolute gaps, so chance alone makes it positive, and resampling adds as much
-again. By the triangle inequality it is no further from the true one than the sum of the gaps' own
-errors; the bootstrap's distribution of that sum gives an interval that is wide, but never claims a
-fault that is chance.
+again. By the triangle inequality, its distance from the true error is at most the sum of the errors
+of the gaps. The bootstrap gives the distribution of that sum. The interval from it is wide, but it
+never mistakes chance for a calibration error.
 """
 
 import numpy as np
@@ -12,27 +12,30 @@ from refit.evaluation import paired_bootstrap
 from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion.gate import Gate, Result
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import Scored
+from refit.promotion.scoring import ScoredCandidate
 from refit.tasks.statistics import CALIBRATION_BINS, by_block, equal_bins
 
 
-def gate(case: Scored, policy: PromoteParams) -> Gate:
-    """Proven above the limit fails; above it without proof is not enough evidence."""
-    rows, limit = len(case.holdout.target), policy.calibration_limit
-    pair = case.task.calibrated(case.holdout.target, case.holdout.own)
+def gate(scored: ScoredCandidate, policy: PromoteParams) -> Gate:
+    """Fails when the error is proven to be above the limit; above it without proof: no evidence."""
+    holdout, limit = scored.holdout, policy.calibration_limit
+    rows, blocks = len(holdout), len(np.unique(holdout.blocks))
+    pair = scored.task.calibrated(holdout.target, holdout.candidate)
     if pair is None:
-        said = f"does not apply: a {case.task.name} task predicts no probability"
-        return _gate("pass", said, rows=rows)
-    blocks = len(np.unique(case.holdout.blocks))
-    if blocks < FEWEST_BLOCKS or not np.isfinite(case.holdout.own).all():
-        said = f"not measured: {rows:,} rows in {blocks} blocks, or no finite predictions"
-        return _gate("not enough evidence", said, rows=rows, blocks=blocks)
-    measured, lower, upper = error(*pair, case.holdout.blocks, policy)
-    said = f"expected calibration error {measured:.4f}"
-    result: Result = "fail" if lower > limit else "pass" if measured <= limit else UNSURE
+        summary = f"does not apply: a {scored.task.name} task predicts no probability"
+        return _gate("pass", summary, rows=rows)
+    if blocks < FEWEST_BLOCKS or not np.isfinite(holdout.candidate).all():
+        summary = f"not measured: {rows:,} rows in {blocks} blocks, or predictions not finite"
+        return _gate("not enough evidence", summary, rows=rows, blocks=blocks)
+    measured, lower, upper = error(*pair, holdout.blocks, policy)
+    result: Result = "not enough evidence"
+    if lower > limit:
+        result = "fail"
+    elif measured <= limit:
+        result = "pass"
     return _gate(
         result,
-        said,
+        f"expected calibration error {measured:.4f}",
         rows=rows,
         blocks=blocks,
         measured=measured,
@@ -42,15 +45,12 @@ def gate(case: Scored, policy: PromoteParams) -> Gate:
     )
 
 
-UNSURE: Result = "not enough evidence"
-
-
-def _gate(result: Result, said: str, **numbers: float | None) -> Gate:
+def _gate(result: Result, summary: str, **numbers: float | None) -> Gate:
     return Gate(
         name="calibration",
         group="calibration",
         result=result,
-        said=said,
+        summary=summary,
         unit="expected calibration error",
         **numbers,  # type: ignore[arg-type]
     )
@@ -65,7 +65,7 @@ def error(
         observed: (N,) 0 or 1.
         predicted: (N,) the probability of 1.
         blocks: (N,) block numbers from 0.
-        policy: its bootstrap.
+        policy: gives the settings of the bootstrap.
     """
     bins = equal_bins(predicted, CALIBRATION_BINS)
     count = int(blocks.max()) + 1
@@ -78,5 +78,5 @@ def error(
     measured = gaps.sum(axis=0) / sizes.sum()
     drawn = (draws.counts @ draws.together(gaps)) / total
     reach = float(np.quantile(np.abs(drawn - measured).sum(axis=1), 1 - policy.alpha))
-    found = float(np.abs(measured).sum())
-    return found, max(found - reach, 0.0), found + reach
+    total_gap = float(np.abs(measured).sum())
+    return total_gap, max(total_gap - reach, 0.0), total_gap + reach

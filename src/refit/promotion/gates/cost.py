@@ -1,8 +1,8 @@
-"""What the candidate costs to serve, against the champion: seconds to answer, bytes to keep.
+"""Gates: latency and size of the candidate, compared with the champion.
 
-Seconds are of this machine at this moment, so they are measured here and not in a stage. The two
-models are timed in turn, and what else the machine does can only make an answer slower: a budget is
-exceeded when even the best of several rounds exceeds it.
+Latency depends on the machine and the moment, so it is measured here and not in a stage. The two
+models are timed in turn. Other work on the machine can only make a prediction slower, so a gate
+fails when even the best of several rounds is above the limit.
 """
 
 import time
@@ -14,7 +14,7 @@ import polars as pl
 
 from refit.promotion.gate import Gate
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import Scored
+from refit.promotion.scoring import ScoredCandidate
 from refit.serving.digest import MODEL
 
 if TYPE_CHECKING:
@@ -22,43 +22,44 @@ if TYPE_CHECKING:
 
 ROUNDS = 5
 SINGLE = 40
-"""Rows asked one at a time in each round."""
+"""Rows predicted one at a time in each round."""
 BATCH = 2048
 """Rows of the batch."""
 
-P50, P99, WHOLE = "latency one row p50", "latency one row p99", "latency batch"
+P50, P99, BATCH_LATENCY = "latency one row p50", "latency one row p99", "latency batch"
 
 Clock = Callable[[], float]
 
 
 def gates(
-    case: Scored, policy: PromoteParams, clock: Clock = time.perf_counter
+    scored: ScoredCandidate, policy: PromoteParams, clock: Clock = time.perf_counter
 ) -> tuple[Gate, ...]:
     """Latency of one row (median and 99th percentile) and of a batch, and size."""
-    return (*_latency(case, policy.latency_ratio, clock), _size(case, policy.size_ratio))
+    return (*_latency(scored, policy.latency_ratio, clock), _size(scored, policy.size_ratio))
 
 
-def _latency(case: Scored, limit: float, clock: Clock) -> tuple[Gate, ...]:
-    names = (P50, P99, WHOLE)
-    if not case.whole.height or case.holdout.rival is None:
-        why = case.fault or "there is no row to ask about"
-        return tuple(_unmeasured(name, f"not measured: {why}") for name in names)
-    models = [case.candidate] if case.champion is None else [case.candidate, case.champion]
-    rounds = [[seconds(model, case.whole, clock) for model in models] for _ in range(ROUNDS)]
-    if case.champion is None:
-        return tuple(_alone(name, [own[name] for (own,) in rounds]) for name in names)
+def _latency(scored: ScoredCandidate, limit: float, clock: Clock) -> tuple[Gate, ...]:
+    names = (P50, P99, BATCH_LATENCY)
+    if not scored.all_rows.height or scored.holdout.rival is None:
+        reason = scored.comparison_error or "there are no rows to predict"
+        return tuple(_unmeasured(name, f"not measured: {reason}") for name in names)
+    models = [scored.candidate] if scored.champion is None else [scored.candidate, scored.champion]
+    rounds = [[seconds(model, scored.all_rows, clock) for model in models] for _ in range(ROUNDS)]
+    if scored.champion is None:
+        return tuple(_alone(name, [times[name] for (times,) in rounds]) for name in names)
     return tuple(
-        _ratio(name, [(own[name], other[name]) for own, other in rounds], limit) for name in names
+        _ratio(name, [(candidate[name], champion[name]) for candidate, champion in rounds], limit)
+        for name in names
     )
 
 
 def seconds(model: "Bundle", rows: pl.DataFrame, clock: Clock) -> Mapping[str, float]:
-    """Seconds of one row, median and 99th percentile, and of a batch, by the gate's name."""
+    """Seconds for one row (median and 99th percentile) and for a batch, by the gate's name."""
     single = [_timed(model, rows[i % rows.height], clock) for i in range(SINGLE)]
     return {
         P50: median(single),
         P99: quantiles(single, n=100, method="inclusive")[98],
-        WHOLE: _timed(model, rows.head(BATCH), clock),
+        BATCH_LATENCY: _timed(model, rows.head(BATCH), clock),
     }
 
 
@@ -68,14 +69,15 @@ def _timed(model: "Bundle", rows: pl.DataFrame, clock: Clock) -> float:
     return clock() - started
 
 
-def _ratio(name: str, turns: list[tuple[float, float]], limit: float) -> Gate:
-    ratios = sorted(own / other for own, other in turns)
-    own, other = (median(each) * 1000 for each in zip(*turns, strict=True))
+def _ratio(name: str, rounds: list[tuple[float, float]], limit: float) -> Gate:
+    """The gate of one latency, from the seconds of candidate and champion in each round."""
+    ratios = sorted(candidate / champion for candidate, champion in rounds)
+    candidate, champion = (median(seconds) * 1000 for seconds in zip(*rounds, strict=True))
     return Gate(
         name=name,
         group="budget",
         result="fail" if ratios[0] > limit else "pass",
-        said=f"{own:.2f} ms, the champion {other:.2f} ms",
+        summary=f"{candidate:.2f} ms, the champion {champion:.2f} ms",
         measured=median(ratios),
         lower=ratios[0],
         upper=ratios[-1],
@@ -84,37 +86,42 @@ def _ratio(name: str, turns: list[tuple[float, float]], limit: float) -> Gate:
     )
 
 
-def _alone(name: str, found: list[float]) -> Gate:
+def _alone(name: str, times: list[float]) -> Gate:
+    """The gate of one latency in seconds, where there is no champion."""
     return Gate(
         name=name,
         group="budget",
         result="pass",
-        said=f"{median(found) * 1000:.2f} ms; there is no champion to compare with",
-        measured=median(found),
-        lower=min(found),
-        upper=max(found),
+        summary=f"{median(times) * 1000:.2f} ms; there is no champion to compare with",
+        measured=median(times),
+        lower=min(times),
+        upper=max(times),
         unit="seconds",
     )
 
 
-def _unmeasured(name: str, said: str) -> Gate:
-    return Gate(name=name, group="budget", result="not enough evidence", said=said)
+def _unmeasured(name: str, summary: str) -> Gate:
+    return Gate(name=name, group="budget", result="not enough evidence", summary=summary)
 
 
-def _size(case: Scored, limit: float) -> Gate:
-    own = (case.candidate.folder / MODEL).stat().st_size
-    if case.champion is None:
-        said = f"{own:,} bytes; there is no champion to compare with"
+def _size(scored: ScoredCandidate, limit: float) -> Gate:
+    size = (scored.candidate.folder / MODEL).stat().st_size
+    if scored.champion is None:
         return Gate(
-            name="size", group="budget", result="pass", said=said, measured=own, unit="bytes"
+            name="size",
+            group="budget",
+            result="pass",
+            summary=f"{size:,} bytes; there is no champion to compare with",
+            measured=size,
+            unit="bytes",
         )
-    other = (case.champion.folder / MODEL).stat().st_size
+    champion_size = (scored.champion.folder / MODEL).stat().st_size
     return Gate(
         name="size",
         group="budget",
-        result="fail" if own > limit * other else "pass",
-        said=f"{own:,} bytes, the champion {other:,}",
-        measured=own / other,
+        result="fail" if size > limit * champion_size else "pass",
+        summary=f"{size:,} bytes, the champion {champion_size:,}",
+        measured=size / champion_size,
         limit=limit,
         unit="times the champion",
     )

@@ -1,72 +1,69 @@
-"""The holdout as a judge: unseen by both models, and not asked too often."""
+"""Gates: the holdout is unseen by both models, and has not decided too often."""
 
 from dataclasses import dataclass
 
 from refit.evaluation.time_blocks import FEWEST_BLOCKS
-from refit.promotion.gate import Gate, Result
+from refit.promotion.gate import Gate
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import Scored
+from refit.promotion.scoring import ScoredCandidate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reuse:
-    """How often a holdout has decided before this candidate."""
+    """Earlier decisions on a holdout."""
 
     decisions: int
     candidates: int
     """Different bundles among them."""
 
 
-def gates(case: Scored, policy: PromoteParams, reuse: Reuse) -> tuple[Gate, ...]:
-    """Whether its rows are unseen, and how often it has decided."""
-    return (_unseen(case), _reuse(case, policy, reuse))
+def gates(scored: ScoredCandidate, policy: PromoteParams, reuse: Reuse) -> tuple[Gate, ...]:
+    """Whether the rows are unseen, and how often they have decided."""
+    return (_unseen(scored), _reuse(scored, policy, reuse))
 
 
-def _unseen(case: Scored) -> Gate:
-    rows, left = case.whole.height, len(case.holdout.target)
-    blocks = int(case.holdout.blocks.max()) + 1 if left else 0
-    result: Result = "pass"
-    said = f"neither model has trained on any of the {rows:,} rows"
-    if case.seen:
-        said = (
-            f"{case.rival} has trained on {case.seen:,} of {rows:,} rows; compared on the"
+def _unseen(scored: ScoredCandidate) -> Gate:
+    rows, left = scored.all_rows.height, len(scored.holdout)
+    blocks = int(scored.holdout.blocks.max()) + 1 if left else 0
+    summary = f"neither model has trained on any of the {rows:,} rows"
+    if scored.seen_rows:
+        summary = (
+            f"{scored.rival} has trained on {scored.seen_rows:,} of {rows:,} rows; compared on the"
             f" {left:,} that neither has seen"
         )
-    if blocks < FEWEST_BLOCKS:
-        result = "not enough evidence"
-        said += f"; {blocks} blocks prove nothing, {FEWEST_BLOCKS} could"
-    if case.seen is None:
-        result = "not enough evidence"
-        said = f"the lineage of {case.rival} does not say which rows it has trained on"
+    enough = blocks >= FEWEST_BLOCKS
+    if not enough:
+        summary += f"; {blocks} blocks prove nothing, at least {FEWEST_BLOCKS} are needed"
     return Gate(
         name="holdout unseen",
         group="holdout",
-        result=result,
-        said=said,
-        measured=case.seen,
+        result="pass" if enough else "not enough evidence",
+        summary=summary,
+        measured=scored.seen_rows,
         unit="rows seen",
         rows=left,
         blocks=blocks,
     )
 
 
-def _reuse(case: Scored, policy: PromoteParams, reuse: Reuse) -> Gate:
-    budget = policy.holdout_decisions
+def _reuse(scored: ScoredCandidate, policy: PromoteParams, reuse: Reuse) -> Gate:
+    limit = policy.holdout_decisions
     chance = min(1.0, (reuse.candidates + 1) * policy.alpha)
-    used = reuse.decisions >= budget
-    said = (
-        f"decisions before: {reuse.decisions}, about other candidates: {reuse.candidates};"
-        f" the chance that one of them all is promoted by luck is at most {chance:.1%}"
+    used_up = reuse.decisions >= limit
+    summary = (
+        f"earlier decisions: {reuse.decisions}, about other candidates: {reuse.candidates};"
+        f" the chance that one of them or this one is promoted by luck is at most {chance:.1%}"
     )
-    if used:
-        said += "; it is used up: bring a newer partition, or raise `promote.holdout_decisions`"
+    if used_up:
+        summary += "; no more are allowed: ingest a newer partition, or raise"
+        summary += " `promote.holdout_decisions`"
     return Gate(
         name="holdout reuse",
         group="holdout",
-        result="not enough evidence" if used else "pass",
-        said=said,
+        result="not enough evidence" if used_up else "pass",
+        summary=summary,
         measured=reuse.decisions,
-        limit=budget,
+        limit=limit,
         unit="decisions",
-        rows=case.whole.height,
+        rows=scored.all_rows.height,
     )

@@ -1,4 +1,4 @@
-"""The model itself: its numbers, the same ones as in training, and the same however it is asked."""
+"""Gates: the model's predictions are in range, equal to those in training, and always the same."""
 
 import json
 import math
@@ -10,31 +10,31 @@ import polars as pl
 
 from refit.evaluation.predictions import TOLERANCE
 from refit.promotion.gate import Gate
-from refit.promotion.scoring import Scored, rows_of
+from refit.promotion.scoring import ScoredCandidate, as_table
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
 
 SAMPLE = 128
-"""Rows, spread evenly over the holdout, that are asked in different ways."""
-ODD = 37
-"""A batch size that divides nothing, so that the last batch is a small one."""
+"""Rows, spread evenly over the holdout, that are predicted in different ways."""
+ODD_BATCH = 37
+"""Rows of a batch; it does not divide the sample, so that the last batch is smaller."""
 
 
-def gates(case: Scored) -> tuple[Gate, ...]:
-    """In range, equal to the training path, equal in batches, by row and served."""
-    return (_in_range(case), _as_trained(case), _as_asked(case))
+def gates(scored: ScoredCandidate) -> tuple[Gate, ...]:
+    """Predictions in range, equal to training, and equal in batches, by row and served."""
+    return (_in_range(scored), _equals_training(scored), _equals_batch(scored))
 
 
-def _in_range(case: Scored) -> Gate:
-    predicted = rows_of(case.predicted)
-    wrong = ~case.task.in_range(predicted)
-    kind = case.task.predictions
+def _in_range(scored: ScoredCandidate) -> Gate:
+    predicted = as_table(scored.all_predictions)
+    wrong = ~scored.task.in_range(predicted)
+    kind = scored.task.predictions
     return Gate(
         name="predictions in range",
         group="model",
         result="fail" if wrong.any() else "pass" if len(wrong) else "not enough evidence",
-        said=f"{np.count_nonzero(~wrong):,} of {len(wrong):,} predictions are finite {kind}",
+        summary=f"{np.count_nonzero(~wrong):,} of {len(wrong):,} predictions are finite {kind}",
         measured=int(wrong.sum()),
         limit=0,
         unit="rows out of range",
@@ -42,44 +42,47 @@ def _in_range(case: Scored) -> Gate:
     )
 
 
-def _as_trained(case: Scored) -> Gate:
-    said = "the bundle's predictions from raw columns against the model's where it was trained"
-    worst = distance(case.predicted, case.expected)
-    return _equal("bundle equals training", worst, said, case.whole.height)
+def _equals_training(scored: ScoredCandidate) -> Gate:
+    return _equal(
+        "bundle equals training",
+        distance(scored.all_predictions, scored.expected_predictions),
+        "the bundle's predictions from raw columns, compared with the predictions in training",
+        scored.all_rows.height,
+    )
 
 
-def _as_asked(case: Scored) -> Gate:
-    name, height = "served equals batch", case.whole.height
+def _equals_batch(scored: ScoredCandidate) -> Gate:
+    name, height = "served equals batch", scored.all_rows.height
     if not height:
-        return _equal(name, math.nan, "there is no row to ask about", 0)
-    rows = case.whole[np.unique(np.linspace(0, height - 1, SAMPLE).astype(int))]
-    ask = case.candidate.predict
-    batch = ask(rows)
-    ways = {
-        "odd batches": [ask(piece) for piece in rows.iter_slices(ODD)],
-        "row by row": [ask(row) for row in rows.iter_slices(1)],
-        "served": [serve(case.candidate, line) for line in requests(rows, case.candidate)],
+        return _equal(name, math.nan, "there are no rows to predict", 0)
+    rows = scored.all_rows[np.unique(np.linspace(0, height - 1, SAMPLE).astype(int))]
+    predict = scored.candidate.predict
+    batch = predict(rows)
+    answers = {
+        "odd batches": [predict(part) for part in rows.iter_slices(ODD_BATCH)],
+        "row by row": [predict(row) for row in rows.iter_slices(1)],
+        "served": [serve(scored.candidate, each) for each in requests(rows, scored.candidate)],
     }
-    far = {way: distance(np.concatenate(found), batch) for way, found in ways.items()}
-    worst = max(far.values(), key=lambda d: math.inf if math.isnan(d) else d)
-    shown = ", ".join(f"{way} {found:.1g}" for way, found in far.items())
-    return _equal(name, worst, f"against one batch: {shown}", rows.height)
+    distances = {way: distance(np.concatenate(parts), batch) for way, parts in answers.items()}
+    largest = max(distances.values(), key=lambda d: math.inf if math.isnan(d) else d)
+    listed = ", ".join(f"{way} {d:.1g}" for way, d in distances.items())
+    return _equal(name, largest, f"largest difference from one batch: {listed}", rows.height)
 
 
 def requests(rows: pl.DataFrame, model: "Bundle") -> list[str]:
-    """Each row as the JSON object that a caller sends: the model's columns, null if missing."""
+    """The JSON object that a client sends for each row: the model's columns, null if missing."""
     names = [entry["name"] for entry in model.signature["inputs"]]
     return [json.dumps({k: _plain(v) for k, v in row.items()}) for row in rows[names].to_dicts()]
 
 
 def serve(model: "Bundle", request: str) -> np.ndarray:
-    """(1,) or (1, K) the answer to one such object, through JSON, as a server would give it."""
+    """(1,) or (1, K) the prediction for one such object, as a server would make it."""
     row: Mapping[str, Any] = json.loads(request)
-    kinds = {
+    types = {
         entry["name"]: pl.String if entry["type"] == "string" else pl.Float64
         for entry in model.signature["inputs"]
     }
-    return model.predict(pl.DataFrame([dict(row)], schema=kinds))
+    return model.predict(pl.DataFrame([dict(row)], schema=types))
 
 
 def _plain(value: Any) -> Any:
@@ -87,23 +90,23 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def distance(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference, relative above 1; NaN where a number is missing on one side."""
+def distance(predicted: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative above 1; NaN where one side is NaN or there are no rows."""
     if not len(expected):
         return math.nan
     scale = np.maximum(np.abs(expected), 1)
     with np.errstate(invalid="ignore"):
-        return float(np.max(np.abs(found.astype(np.float64) - expected) / scale))
+        return float(np.max(np.abs(predicted.astype(np.float64) - expected) / scale))
 
 
-def _equal(name: str, worst: float, said: str, rows: int) -> Gate:
-    """Fails above the tolerance, and where the difference of two answers is no number."""
+def _equal(name: str, largest: float, summary: str, rows: int) -> Gate:
+    """Fails when the largest difference is above the tolerance or NaN."""
     return Gate(
         name=name,
         group="model",
-        result="pass" if worst <= TOLERANCE else "fail" if rows else "not enough evidence",
-        said=said,
-        measured=None if math.isnan(worst) else worst,
+        result="pass" if largest <= TOLERANCE else "fail" if rows else "not enough evidence",
+        summary=summary,
+        measured=None if math.isnan(largest) else largest,
         limit=TOLERANCE,
         unit="largest difference",
         rows=rows,

@@ -1,13 +1,13 @@
-"""No slice may lose more than its tolerance: slices declared by the dataset, and slices found.
+"""Gates: no slice may lose more than its tolerance, whether declared by the dataset or found.
 
-A slice fails only when the loss is proven, all slices of a kind being tested together (see
+A slice fails only when its loss is proven. All slices of a kind are tested together (see
 refit.promotion.multiple_testing). Values with too few rows or blocks are pooled, so that no row is
 left out.
 
-Slices are found on the validation part, one feature at a time: each category, each quarter of each
-number, and what is missing. Those that lost most, in standard errors beyond the tolerance, are
-tested on the holdout, which had no part in choosing them. Given up: slices of two features, of
-which there are too many for an honest search on a few thousand rows.
+Slices are searched for on the validation part, one feature at a time: each category, each quarter
+of each number, and missing values. The slices that lost most, in standard errors beyond the
+tolerance, are tested on the holdout, which had no part in choosing them. Slices of two features are
+not searched: a few thousand rows are too few to test that many.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ import polars as pl
 from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion import multiple_testing, scoring
 from refit.promotion.gate import Gate, Result
-from refit.promotion.multiple_testing import Tested
+from refit.promotion.multiple_testing import MeanTests
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import Part, Scored
+from refit.promotion.scoring import ScoredCandidate, ScoredRows
 
 MOST = 100
-"""Largest values of a column that are looked at by themselves: a decision's record is limited."""
+"""Values of a column with their own slice, the largest ones; a decision's record is limited."""
 OTHERS = "all others"
 MISSING = "missing"
 QUARTERS = 4
@@ -38,58 +38,55 @@ class Slice:
     inside: np.ndarray
     """(N,) boolean."""
     blocks: int
-    """With a row of it."""
+    """Number of blocks that have a row inside."""
 
     @property
     def rows(self) -> int:
-        """How many rows are inside."""
+        """Number of rows inside."""
         return int(self.inside.sum())
 
 
-def declared(case: Scored, policy: PromoteParams) -> tuple[Gate, ...]:
+def declared(scored: ScoredCandidate, policy: PromoteParams) -> tuple[Gate, ...]:
     """A gate for each value of each slice column of the dataset."""
-    if not case.slices:
+    holdout = scored.holdout
+    if not scored.slices:
         return (_plain("slices", "pass", "does not apply: the dataset declares no slices"),)
-    if case.fault or not len(case.holdout.target):
-        return (_plain("slices", "not enough evidence", f"not measured: {_why(case)}"),)
-    found = [
-        each
-        for column in case.slices
-        for each in split(case.holdout.rows[column], case.holdout.blocks, policy.smallest_slice)
-    ]
-    return judged(found, case, policy, "slice")
-
-
-def found(case: Scored, policy: PromoteParams) -> tuple[Gate, ...]:
-    """A gate for each slice that lost on the validation part, judged on the holdout."""
-    if not policy.found_slices:
-        return (_plain("found slices", "pass", "does not apply: the policy searches for none"),)
-    if case.fault or case.validation is None or not len(case.holdout.target):
-        return (_plain("found slices", "not enough evidence", f"not measured: {_why(case)}"),)
-    columns = [entry["name"] for entry in case.candidate.signature["inputs"]]
-    searched = [name for name in columns if name not in case.slices]
-    worst, tried = search(case, policy, searched)
-    if not worst:
-        said = f"{tried:,} slices of the validation part tried; none lost more than its tolerance"
-        return (_plain("found slices", "pass", said),)
-    cells = {
-        name: cells_of(case.holdout.rows[column], case.validation.rows[column])
-        for name, column in worst.items()
-    }
+    if scored.comparison_error or not len(holdout):
+        return (_plain("slices", "not enough evidence", _not_measured(scored)),)
     slices = [
-        _slice(name, label[name.removeprefix(f"{worst[name]}=")], case.holdout.blocks)
-        for name, label in cells.items()
+        each
+        for column in scored.slices
+        for each in split(holdout.rows[column], holdout.blocks, policy.smallest_slice)
     ]
-    return judged(slices, case, policy, "found slice", f"of {tried:,} tried on validation; ")
+    return judged(slices, scored, policy, "slice")
+
+
+def searched(scored: ScoredCandidate, policy: PromoteParams) -> tuple[Gate, ...]:
+    """A gate for each slice that lost on the validation part, judged on the holdout."""
+    name, holdout, validation = "found slices", scored.holdout, scored.validation
+    if not policy.found_slices:
+        return (_plain(name, "pass", "does not apply: `found_slices` of the policy is 0"),)
+    if scored.comparison_error or validation is None or not len(holdout):
+        return (_plain(name, "not enough evidence", _not_measured(scored)),)
+    columns = [entry["name"] for entry in scored.candidate.signature["inputs"]]
+    worst, tried = search(scored, policy, [name for name in columns if name not in scored.slices])
+    if not worst:
+        summary = f"{tried:,} slices of the validation part tried; none lost beyond its tolerance"
+        return (_plain(name, "pass", summary),)
+    slices = []
+    for label, column in worst.items():
+        cells = cells_of(holdout.rows[column], validation.rows[column])
+        inside = cells[label.removeprefix(f"{column}=")]
+        slices.append(_slice(label, inside, holdout.blocks))
+    return judged(slices, scored, policy, "found slice", f"of {tried:,} tried on validation; ")
 
 
 def search(
-    case: Scored, policy: PromoteParams, columns: Sequence[str]
+    scored: ScoredCandidate, policy: PromoteParams, columns: Sequence[str]
 ) -> tuple[Mapping[str, str], int]:
     """The slices that lost most on validation (name to column), and how many were tried."""
-    part = case.validation
+    part = scored.validation
     assert part is not None
-    assert part.rival is not None
     tried = [
         (column, _slice(f"{column}={label}", inside, part.blocks))
         for column in columns
@@ -98,78 +95,91 @@ def search(
     large = [(column, each) for column, each in tried if measurable(each, policy.smallest_slice)]
     if not large:
         return {}, 0
-    tested = _tested([each for _, each in large], part, case, policy)
-    order = np.argsort(-tested.statistic, kind="stable")[: policy.found_slices]
-    chosen = [large[i] for i in order if tested.statistic[i] > 0]
+    tests = _test([each for _, each in large], part, scored, policy)
+    order = np.argsort(-tests.statistic, kind="stable")[: policy.found_slices]
+    chosen = [large[i] for i in order if tests.statistic[i] > 0]
     return {each.name: column for column, each in chosen}, len(large)
 
 
 def cells_of(values: pl.Series, fitted: pl.Series) -> dict[str, np.ndarray]:
-    """Masks (N,) of a column's cells: its largest categories, or quarters of the fitted values.
+    """Masks (N,) of the cells of a column: its largest categories, or the quarters of a number.
 
     Args:
-        values: of the rows.
-        fitted: the column whose categories and quarters make the cells.
+        values: (N,) the column in the rows to mask.
+        fitted: the column whose categories and quarters define the cells.
     """
     cells = {MISSING: values.is_null().to_numpy()}
     if fitted.dtype == pl.String:
         labels = sorted(_largest(fitted.drop_nulls()))
         return cells | {v: (values == v).fill_null(value=False).to_numpy() for v in labels}
-    numbers, whole = (s.cast(pl.Float64).fill_nan(None) for s in (values, fitted.drop_nulls()))
+    numbers, fitted_numbers = (s.cast(pl.Float64).fill_nan(None) for s in (values, fitted))
     cells[MISSING] = numbers.is_null().to_numpy()
-    whole = whole.drop_nulls()
-    if whole.is_empty():
+    known = fitted_numbers.drop_nulls().to_numpy()
+    if not len(known):
         return cells
-    edges = np.unique(np.quantile(whole.to_numpy(), np.arange(1, QUARTERS) / QUARTERS))
-    at = np.searchsorted(edges, numbers.fill_null(np.inf).to_numpy(), side="left")
+    edges = np.unique(np.quantile(known, np.arange(1, QUARTERS) / QUARTERS))
+    quarter = np.searchsorted(edges, numbers.fill_null(np.inf).to_numpy(), side="left")
     bounds = ["-inf", *(f"{edge:.4g}" for edge in edges), "inf"]
     for i in range(len(edges) + 1):
-        cells[f"({bounds[i]}, {bounds[i + 1]}]"] = (at == i) & ~cells[MISSING]
+        cells[f"({bounds[i]}, {bounds[i + 1]}]"] = (quarter == i) & ~cells[MISSING]
     return cells
 
 
 def split(values: pl.Series, blocks: np.ndarray, smallest: int) -> list[Slice]:
-    """A column's values as slices; what is too small to be judged is pooled."""
+    """The values of a column as slices; those too small to be judged are pooled."""
     labels = values.cast(pl.String).fill_null(MISSING)
-    each = [
+    slices = [
         _slice(f"{values.name}={label}", (labels == label).to_numpy(), blocks)
         for label in _largest(labels)
     ]
-    kept = [one for one in each if measurable(one, smallest)]
-    rest = ~np.any([one.inside for one in kept], axis=0) if kept else np.ones(len(labels), bool)
+    large = [each for each in slices if measurable(each, smallest)]
+    rest = ~np.any([each.inside for each in large], axis=0) if large else np.ones(len(labels), bool)
     pooled = [_slice(f"{values.name}={OTHERS}", rest, blocks)] if rest.any() else []
-    return sorted(kept, key=lambda one: one.name) + pooled
+    return sorted(large, key=lambda each: each.name) + pooled
 
 
 def _largest(labels: pl.Series) -> list[str]:
-    """The labels with most rows, equal ones in the order of the alphabet."""
+    """The labels with most rows, in alphabetical order where the number is equal."""
     ranked = sorted(labels.value_counts().iter_rows(), key=lambda row: (-row[1], row[0]))
     return [label for label, _ in ranked[:MOST]]
 
 
 def measurable(each: Slice, smallest: int) -> bool:
-    """Whether the slice has the rows and blocks to be judged."""
+    """Whether the slice has enough rows and blocks to be judged."""
     return each.rows >= smallest and each.blocks >= FEWEST_BLOCKS
 
 
 def judged(
-    slices: Sequence[Slice], case: Scored, policy: PromoteParams, kind: str, note: str = ""
+    slices: Sequence[Slice],
+    scored: ScoredCandidate,
+    policy: PromoteParams,
+    kind: str,
+    note: str = "",
 ) -> tuple[Gate, ...]:
-    """A gate for each slice, those that can be measured tested together."""
+    """A gate for each slice; those with enough rows and blocks are tested together.
+
+    Args:
+        slices: of the holdout.
+        scored: candidate and rival.
+        policy: of the project.
+        kind: begins the name of each gate.
+        note: begins the summary of each gate.
+    """
     large = [each for each in slices if measurable(each, policy.smallest_slice)]
     gates: list[Gate] = []
     if large:
-        tested = _tested(large, case.holdout, case, policy)
+        tests = _test(large, scored.holdout, scored, policy)
         gates += [
-            _gate(kind, each, tested, i, alpha=policy.alpha, note=note)
+            _gate(f"{kind} {each.name}", each, tests, i, alpha=policy.alpha, note=note)
             for i, each in enumerate(large)
         ]
+    summary = "too few rows or blocks to prove a loss; does not keep the candidate from promotion"
     gates += [
         Gate(
             name=f"{kind} {each.name}",
             group="slice",
             result="not enough evidence",
-            said=f"{note}too few rows or blocks to prove a loss; does not hold the candidate up",
+            summary=note + summary,
             rows=each.rows,
             blocks=each.blocks,
             binding=False,
@@ -180,39 +190,41 @@ def judged(
     return tuple(gates)
 
 
-def _tested(slices: Sequence[Slice], part: Part, case: Scored, policy: PromoteParams) -> Tested:
-    """Each slice's loss beyond the rival's, held against the tolerance."""
+def _test(
+    slices: Sequence[Slice], part: ScoredRows, scored: ScoredCandidate, policy: PromoteParams
+) -> MeanTests:
+    """The loss of each slice beyond the rival's, compared with the tolerance."""
     assert part.rival is not None
-    own, rival = (
-        scoring.losses(policy.metric, case.task, part.target, predicted)
-        for predicted in (part.own, part.rival)
+    candidate, rival = (
+        scoring.losses(policy.metric, scored.task, part.target, predicted)
+        for predicted in (part.candidate, part.rival)
     )
-    sizes = _sums(slices, part.blocks, np.ones(len(own)))
+    sizes = _sums(slices, part.blocks, np.ones(len(part)))
     limit = policy.slice_tolerance * _sums(slices, part.blocks, rival).sum(axis=0)
-    sums = _sums(slices, part.blocks, own - rival)
+    sums = _sums(slices, part.blocks, candidate - rival)
     return multiple_testing.test(sums, sizes, limit / sizes.sum(axis=0), policy)
 
 
 def _sums(slices: Sequence[Slice], blocks: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(B, S) the sum of the values of each block inside each slice."""
+    """(B, S) the sum of the values (N,) over the rows of each block inside each slice."""
     count = int(blocks.max()) + 1
     columns = [np.bincount(blocks[e.inside], values[e.inside], count) for e in slices]
     return np.stack(columns, axis=1)
 
 
-def _gate(kind: str, each: Slice, tested: Tested, i: int, *, alpha: float, note: str) -> Gate:
-    worse, proven = float(tested.mean[i]), tested.p[i] < alpha
-    verb = f"worse by {worse:.5f}" if worse > 0 else f"better by {-worse:.5f}"
+def _gate(name: str, each: Slice, tests: MeanTests, i: int, *, alpha: float, note: str) -> Gate:
+    worse, proven = float(tests.mean[i]), tests.p[i] < alpha
+    change = f"worse by {worse:.5f}" if worse > 0 else f"better by {-worse:.5f}"
     proof = "a loss beyond the tolerance is proven" if proven else "no proven loss"
     return Gate(
-        name=f"{kind} {each.name}",
+        name=name,
         group="slice",
         result="fail" if proven else "pass",
-        said=f"{note}{verb}; {proof} (p {tested.p[i]:.3f})",
+        summary=f"{note}{change}; {proof} (p {tests.p[i]:.3f})",
         measured=-worse,
-        lower=_finite(-tested.upper[i]),
-        upper=_finite(-tested.lower[i]),
-        limit=-float(tested.limit[i]),
+        lower=_finite(-tests.upper[i]),
+        upper=_finite(-tests.lower[i]),
+        limit=-float(tests.limit[i]),
         unit="loss less than the rival's",
         rows=each.rows,
         blocks=each.blocks,
@@ -227,9 +239,9 @@ def _slice(name: str, inside: np.ndarray, blocks: np.ndarray) -> Slice:
     return Slice(name=name, inside=inside, blocks=len(np.unique(blocks[inside])))
 
 
-def _plain(name: str, result: Result, said: str) -> Gate:
-    return Gate(name=name, group="slice", result=result, said=said)
+def _plain(name: str, result: Result, summary: str) -> Gate:
+    return Gate(name=name, group="slice", result=result, summary=summary)
 
 
-def _why(case: Scored) -> str:
-    return case.fault or "there are no rows to compare on"
+def _not_measured(scored: ScoredCandidate) -> str:
+    return f"not measured: {scored.comparison_error or 'there are no rows to compare on'}"

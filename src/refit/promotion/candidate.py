@@ -1,0 +1,116 @@
+"""The candidate: the bundle that the pipeline left, the rows it is judged on, and the policy.
+
+It is loaded once for a decision and passed on. Loading computes the digests that name a decision.
+Tables, metrics and the model are read when they are first used, and only once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from refit.core import files, params, paths
+from refit.core.errors import PipelineError
+from refit.data import prepared
+from refit.dataset import Roles
+from refit.evaluation.baselines import BaselineName
+from refit.promotion import policy
+from refit.promotion.policy import PromoteParams
+from refit.serving.digest import identity
+
+if TYPE_CHECKING:
+    from refit.serving.bundle import Bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What a decision is about."""
+
+    root: Path
+    """Of the project."""
+    name: str
+    """Of the dataset, which is the name of the registered model."""
+    policy: PromoteParams
+    digest: str
+    """Of the bundle."""
+    holdout_digest: str
+    """Of the holdout rows."""
+    predictions_digest: str
+    """Of their blocks and of the predictions that the evaluation stored."""
+
+    @cached_property
+    def bundle(self) -> "Bundle":
+        """The model; ONNX Runtime loads it at the first prediction."""
+        from refit.serving import bundle
+
+        return bundle.load(self.root / paths.BUNDLE)
+
+    @cached_property
+    def holdout(self) -> pl.DataFrame:
+        """The N rows of the holdout, with every column of the examples."""
+        return files.read_parquet(self.root / paths.HOLDOUT)
+
+    @cached_property
+    def predictions(self) -> pl.DataFrame:
+        """The same rows as the evaluation stored them: with blocks, target and predictions."""
+        return files.read_parquet(self.root / paths.PREDICTIONS)
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Any]:
+        """metrics.json of the evaluation."""
+        metrics: Mapping[str, Any] = files.read_json(self.root / paths.METRICS)
+        return metrics
+
+    @cached_property
+    def roles(self) -> Roles:
+        """The roles of the columns."""
+        return prepared.read_description(self.root / paths.PREPARED)[0]
+
+    @cached_property
+    def validation(self) -> pl.DataFrame:
+        """The M rows of the validation part, with every column of the examples."""
+        return prepared.read_examples(self.root / paths.PREPARED, "validation")
+
+    @cached_property
+    def validation_target(self) -> np.ndarray:
+        """(M,) the target of the validation part."""
+        return np.array(prepared.map_part(self.root / paths.PREPARED, "validation").target)
+
+    def validation_baseline(self, baseline: BaselineName) -> np.ndarray:
+        """(M,) or (M, K) float64 predictions of a baseline for the validation part."""
+        path = self.root / paths.BASELINE / "validation" / f"{baseline}.npy"
+        return np.array(files.map_array(path), np.float64)
+
+    @cached_property
+    def block_length(self) -> str:
+        """The length of a block of time, `evaluate.block` in params.yaml."""
+        return str(params.load(self.root / paths.PARAMS)["evaluate"]["block"])
+
+
+def load(root: Path) -> Candidate:
+    """The candidate of the project at `root`.
+
+    Raises:
+        PipelineError: the pipeline has left no bundle.
+        ConfigError: the policy is not valid.
+    """
+    for path in (paths.BUNDLE, paths.PREDICTIONS, paths.HOLDOUT):
+        if not (root / path).exists():
+            raise PipelineError(
+                "there is no candidate to decide about",
+                where=str(root / path),
+                got="nothing there",
+                do="run the pipeline first: `refit run`, or `dvc repro`",
+            )
+    return Candidate(
+        root=root,
+        name=params.dataset_name(root / paths.PARAMS),
+        policy=policy.read(root),
+        digest=identity(root / paths.BUNDLE),
+        holdout_digest=files.digest(root / paths.HOLDOUT),
+        predictions_digest=files.digest(root / paths.PREDICTIONS),
+    )

@@ -1,0 +1,43 @@
+"""The champion: the version that a candidate is compared with, read once from the registry."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from refit.registry.client import Registry, Version
+
+if TYPE_CHECKING:
+    from refit.serving.bundle import Bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The version that is live."""
+
+    number: int
+    bundle: "Bundle"
+    trained_on: frozenset[str]
+    """Partitions of its training and validation parts.
+
+    Training rows shaped its weights, validation rows chose its epoch and its thresholds. On both,
+    it looks better than it is.
+    """
+    since: datetime
+    """When it became champion, in UTC."""
+
+
+def load(registry: Registry, version: Version, since: datetime) -> Champion:
+    """Download the champion and verify its digest.
+
+    Raises:
+        RegistryError: its bundle is not the one that was registered.
+    """
+    from refit.serving import bundle
+
+    parts = registry.lineage(version)["partitions"]
+    return Champion(
+        number=version.number,
+        bundle=bundle.load(registry.download(version)),
+        trained_on=frozenset((*parts["train"], *parts["validation"])),
+        since=since,
+    )
