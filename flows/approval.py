@@ -77,7 +77,7 @@ def ask(number: int, sentence: str) -> State:
         if given.answer == "approve":
             move = approval.approve(root, number, why=given.why, who=who)
         else:
-            move = approval.decline(root, number, why=given.why, who=who)
+            move = approval.reject(root, number, why=given.why, who=who)
     except RefitError as error:
         return Failed(message=str(error))
     return Completed(message=move.sentence)

@@ -15,7 +15,7 @@ from refit.core import files, paths
 from refit.core.errors import PipelineError
 from refit.promotion import decide, scoring
 from refit.promotion.policy import PromoteParams
-from refit.registry.client import Registry
+from refit.registry.registry import Registry
 from refit.serving.digest import identity
 
 SIGNATURE = Path("data/bundle/signature.json")
@@ -40,7 +40,7 @@ def test_an_evaluation_of_other_rows_is_refused(decided: Path) -> None:
     files.write_parquet(files.read_parquet(path).reverse(), path)
     with pytest.raises(PipelineError, match="the evaluation is not of these holdout rows"):
         decide.decide(decided)
-    assert Registry(decided, "pumps").find(identity(decided / "data/bundle")) is None
+    assert Registry.open(decided).versions.find(identity(decided / "data/bundle")) is None
 
 
 @pytest.mark.slow
@@ -72,7 +72,8 @@ def test_a_champion_of_another_task_leaves_it_not_proven(decided: Path) -> None:
     assert gate["result"] == "not enough evidence"
     assert re.search("it is a binary model.*refit rollback --to none", gate["said"])
     assert gate["said"] in found.report
-    champion = Registry(decided, "pumps").champion()
+    registry = Registry.open(decided)
+    champion = registry.champion(registry.ledger.read())
     assert champion is not None
     assert champion.number == 1
 

@@ -1,4 +1,4 @@
-"""What a person decides: approve, decline, roll back. Each checks the version first, then moves.
+"""What a person decides: approve, reject, roll back. Each checks the version first, then moves.
 
 A version is checked as the registry has it at that moment: its digest, that it loads, and that it
 still predicts what it predicted for its example rows when it was registered.
@@ -12,9 +12,13 @@ from pathlib import Path
 
 from refit.core import files
 from refit.core.errors import RefitError, RegistryError
-from refit.registry import ledger, reconcile
-from refit.registry.client import EXAMPLES, SAMPLE, Registry, Version, aliases
-from refit.registry.ledger import Book, Entry, Kind
+from refit.registry import reconcile
+from refit.registry.aliases import expected_aliases
+from refit.registry.artifacts import EXAMPLES_FILE
+from refit.registry.entry import Entry, Kind, text_digest
+from refit.registry.ledger import Ledger
+from refit.registry.registry import Registry
+from refit.registry.version import EXAMPLES, Version
 from refit.serving import input_example
 from refit.workspace import git
 
@@ -40,36 +44,38 @@ def approve(root: Path, number: int, *, why: str, who: str = "") -> Move:
     Raises:
         RegistryError: it does not wait, or does not pass the check.
     """
-    registry = Registry.of(root)
+    registry = Registry.open(root)
     with registry.locked():
-        _require_waiting(reconcile.sound(registry), number)
-        checked = check(registry, registry.version(number))
+        _require_waiting(reconcile.intact(registry), number)
+        checked = check(registry, registry.versions.get(number))
 
-        def make(book: Book) -> Entry:
-            _require_waiting(book, number)
-            return _entry(book, "approve", root, who, why, version=number, after=number)
+        def make(ledger: Ledger) -> Entry:
+            _require_waiting(ledger, number)
+            return _entry(ledger, "approve", root, who, why, version=number, after=number)
 
         reconcile.enter(registry, make)
     return Move(sentence=f"Version {number} is champion now.", checked=checked)
 
 
-def decline(root: Path, number: int, *, why: str, who: str = "") -> Move:
+def reject(root: Path, number: int, *, why: str, who: str = "") -> Move:
     """Let the version that waits wait no longer; the champion stays.
 
     Raises:
         RegistryError: it does not wait.
     """
-    registry = Registry.of(root)
+    registry = Registry.open(root)
     with registry.locked():
-        reconcile.sound(registry)
+        reconcile.intact(registry)
 
-        def make(book: Book) -> Entry:
-            _require_waiting(book, number)
-            return _entry(book, "decline", root, who, why, version=number, after=book.champion)
+        def make(ledger: Ledger) -> Entry:
+            _require_waiting(ledger, number)
+            return _entry(ledger, "reject", root, who, why, version=number, after=ledger.champion)
 
-        book = reconcile.enter(registry, make)
-    stays = f"version {book.champion} stays champion" if book.champion else "there is no champion"
-    return Move(sentence=f"Version {number} is declined; {stays}.", checked="")
+        ledger = reconcile.enter(registry, make)
+    stays = (
+        f"version {ledger.champion} stays champion" if ledger.champion else "there is no champion"
+    )
+    return Move(sentence=f"Version {number} is rejected; {stays}.", checked="")
 
 
 def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
@@ -86,22 +92,23 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
     Raises:
         RegistryError: there is no such version, it was never champion, or does not pass the check.
     """
-    registry = Registry.of(root)
+    registry = Registry.open(root)
     with registry.locked():
-        tags = registry.marks()
-        broken = "; ".join(fault.said for fault in registry.book().broken(tags))
-        target = _target(registry.book(), to, any_version=bool(broken))
-        checked = check(registry, registry.version(target)) if target else ""
+        tags = registry.versions.entry_tags()
+        ledger = registry.ledger.read()
+        broken = "; ".join(damage.message for damage in ledger.unrepaired(tags))
+        target = _target(ledger, to, any_version=bool(broken))
+        checked = check(registry, registry.versions.get(target)) if target else ""
 
-        def make(book: Book) -> Entry:
+        def make(ledger: Ledger) -> Entry:
             if broken:
                 said = f"{why} (after {broken})"
-                return _entry(book, "mend", root, who, said, version=target, after=target)
-            if book.champion == target:
+                return _entry(ledger, "repair", root, who, said, version=target, after=target)
+            if ledger.champion == target:
                 raise _already(target)
-            return _entry(book, "rollback", root, who, why, version=target, after=target)
+            return _entry(ledger, "rollback", root, who, why, version=target, after=target)
 
-        (reconcile.mend if broken else reconcile.enter)(registry, make)
+        (reconcile.repair if broken else reconcile.enter)(registry, make)
     if target is None:
         sentence = "There is no champion now: the next candidate must beat the linear baseline."
         return Move(sentence=sentence, checked=checked)
@@ -110,10 +117,10 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
 
 def answered(root: Path, number: int) -> str:
     """Why a version that waited does so no longer; '' while it waits."""
-    book = history(root)
-    if book.waiting == number:
+    ledger = history(root)
+    if ledger.waiting == number:
         return ""
-    return f"version {number} does not wait: {_ended(book, number)}"
+    return f"version {number} does not wait: {_ended(ledger, number)}"
 
 
 def check(registry: Registry, version: Version) -> str:
@@ -123,13 +130,9 @@ def check(registry: Registry, version: Version) -> str:
         RegistryError: its bundle is not what was registered, does not load, or predicts otherwise.
     """
     with tempfile.TemporaryDirectory() as aside:
-        folder = registry.fetch(version, Path(aside))
-        noted = version.tags.get(EXAMPLES)
-        if noted is None:
-            _load(folder, version)
-            return "digest verified, loads; registered before example rows were kept"
-        examples = folder / SAMPLE
-        if not examples.is_file() or files.digest(examples) != noted:
+        folder = registry.artifacts.fetch(version, Path(aside))
+        examples = folder / EXAMPLES_FILE
+        if not examples.is_file() or files.digest(examples) != version.tags.get(EXAMPLES):
             raise _refused(version, "its example rows are not those that were registered")
         difference = _difference(folder, examples, version)
     if not difference <= input_example.TOLERANCE:
@@ -137,30 +140,32 @@ def check(registry: Registry, version: Version) -> str:
     return "digest verified, loads, predicts its example rows as when it was registered"
 
 
-def history(root: Path) -> Book:
+def history(root: Path) -> Ledger:
     """The ledger as it stands."""
-    return Registry.of(root).book()
+    return Registry.open(root).ledger.read()
 
 
 def faults(root: Path) -> list[str]:
     """What `refit history --verify` finds: changed or missing entries, aliases, lost evidence."""
-    registry = Registry.of(root)
-    tags = registry.marks()
-    book = registry.book()
-    found = [fault.said for fault in book.broken(tags)]  # what was mended, its entry says
-    for alias, wanted in aliases(book).items():
-        named = registry.aliased(alias)
+    registry = Registry.open(root)
+    versions = registry.versions.all()
+    ledger = registry.ledger.read()
+    entry_tags = {version.number: version.entry_tags for version in versions}
+    found = [damage.message for damage in ledger.unrepaired(entry_tags)]
+    for alias, wanted in expected_aliases(ledger).items():
+        named = registry.aliases.get(alias)
         if named != wanted:
             found.append(
                 f"the alias {alias} names {_version(named)}, the ledger {_version(wanted)}: it was"
                 " moved by hand, or a decision was cut short; the next run puts it right"
             )
+    tags = {version.number: version.tags for version in versions}
     found += [
         f"{_version(number)} was champion or waits, but is gone from the registry"
-        for number in sorted({*book.champions(), *([book.waiting] if book.waiting else [])})
+        for number in sorted({*ledger.champions(), *([ledger.waiting] if ledger.waiting else [])})
         if number not in tags
     ]
-    return found + _lost_evidence(book, tags)
+    return found + _lost_evidence(ledger, tags)
 
 
 def live(root: Path, moment: datetime) -> int | None:
@@ -169,7 +174,7 @@ def live(root: Path, moment: datetime) -> int | None:
 
 
 def _entry(
-    book: Book,
+    ledger: Ledger,
     kind: Kind,
     root: Path,
     who: str,
@@ -179,29 +184,29 @@ def _entry(
     after: int | None,
 ) -> Entry:
     who = who or git.user(root)
-    return book.entry(kind, who=who, why=why, version=version, after=after)
+    return ledger.entry(kind, who=who, why=why, version=version, after=after)
 
 
-def _require_waiting(book: Book, number: int) -> None:
-    if book.waiting == number:
+def _require_waiting(ledger: Ledger, number: int) -> None:
+    if ledger.waiting == number:
         return
     raise RegistryError(
         f"version {number} does not wait for a person",
-        got=_ended(book, number),
-        expected=f"version {book.waiting}" if book.waiting else "no version: none waits",
+        got=_ended(ledger, number),
+        expected=f"version {ledger.waiting}" if ledger.waiting else "no version: none waits",
         do="`refit history` prints what was decided; `refit rollback --to V` makes an earlier"
         " champion champion again",
     )
 
 
-def _ended(book: Book, number: int) -> str:
+def _ended(ledger: Ledger, number: int) -> str:
     """What ended the wait of a version."""
     answers = [
         (place, entry)
-        for place, entry in book.entries
-        if entry.version == number and entry.kind in {"approve", "decline"}
+        for place, entry in ledger.entries
+        if entry.version == number and entry.by_person and entry.kind != "rollback"
     ]
-    end = answers[-1] if answers else book.end(number)
+    end = answers[-1] if answers else ledger.end(number)
     if end is None:
         return "it never did"
     place, entry = end
@@ -209,13 +214,13 @@ def _ended(book: Book, number: int) -> str:
     return f"entry {place} of the ledger: {entry.kind}{about} by {entry.who}"
 
 
-def _target(book: Book, to: int | None, *, any_version: bool) -> int | None:
+def _target(ledger: Ledger, to: int | None, *, any_version: bool) -> int | None:
     """The version to go back to; None for no champion."""
     if to == 0:
         return None
-    former = book.champions()
+    former = ledger.champions()
     if to is None:
-        first = next((e for _, e in book.entries if e.after == book.champion), None)
+        first = next((e for _, e in ledger.entries if e.after == ledger.champion), None)
         to = first.before if first else None
     if to is None or not (to in former or any_version):
         raise RegistryError(
@@ -242,15 +247,6 @@ def _refused(version: Version, what: str) -> RegistryError:
     )
 
 
-def _load(folder: Path, version: Version) -> None:
-    from refit.serving import bundle
-
-    try:
-        _ = bundle.load(folder).session
-    except RefitError as error:
-        raise _refused(version, f"its bundle does not load: {error}") from error
-
-
 def _difference(folder: Path, examples: Path, version: Version) -> float:
     try:
         return input_example.difference(folder, examples)
@@ -262,13 +258,13 @@ def _version(number: int | None) -> str:
     return f"version {number}" if number else "no version"
 
 
-def _lost_evidence(book: Book, tags: Mapping[int, Mapping[str, str]]) -> list[str]:
+def _lost_evidence(ledger: Ledger, tags: Mapping[int, Mapping[str, str]]) -> list[str]:
     """Decisions in the ledger whose evidence does not stand on their version, if that is there."""
     kept = {
-        number: {ledger.digest(text) for text in found.values()} for number, found in tags.items()
+        number: {text_digest(text) for text in found.values()} for number, found in tags.items()
     }
     return [
         f"the evidence of entry {number} on version {entry.version} was changed or is gone"
-        for number, entry in book.entries
+        for number, entry in ledger.entries
         if entry.evidence and entry.version in kept and entry.evidence not in kept[entry.version]
     ]

@@ -27,11 +27,14 @@ from refit.promotion.policy import read as read_policy
 from refit.promotion.report import markdown
 from refit.promotion.report import sentence as sentence_of
 from refit.promotion.scoring import Champion
-from refit.registry import ledger, reconcile
-from refit.registry.client import Registry, Version, decision_tag, reviewed_tag
-from refit.registry.ledger import Book, Entry, Judged
-from refit.registry.sqlite_reader import Peek, UnknownError
-from refit.reproducibility import provenance
+from refit.registry import reconcile
+from refit.registry.entry import Entry, PolicyKind, text_digest
+from refit.registry.ledger import ATTEMPTS, Ledger
+from refit.registry.reader import Reader
+from refit.registry.registry import Registry
+from refit.registry.sqlite_reader import SqliteReader, UnknownError
+from refit.registry.version import Version, decision_tag, reviewed_tag
+from refit.reproducibility.lineage import collect_lineage, lineage_tags
 from refit.serving import input_example
 from refit.serving.digest import identity
 from refit.workspace import git
@@ -74,7 +77,7 @@ class _Candidate:
     digest: str
     policy: PromoteParams
 
-    def key(self, champion: Version | None, book: Book) -> str:
+    def key(self, champion: Version | None, ledger: Ledger) -> str:
         """Names the decision by everything that it depends on."""
         parts: dict[str, Any] = {
             "candidate": self.digest,
@@ -83,11 +86,11 @@ class _Candidate:
             "judged": files.digest(self.root / paths.PREDICTIONS),
             "policy": asdict(self.policy),
         }
-        if champion is not None and self.policy.outlived(_since(book)):
+        if champion is not None and self.policy.outlived(_since(ledger)):
             parts["outlived"] = (
                 True  # An older decision asked for more, see refit.promotion.gates.improvement.
             )
-        return ledger.digest(json.dumps(parts, sort_keys=True))
+        return text_digest(json.dumps(parts, sort_keys=True))
 
 
 def decide(root: Path) -> Decision:
@@ -101,18 +104,18 @@ def decide(root: Path) -> Decision:
     """
     candidate = _candidate(root)
     with suppress(UnknownError):
-        peek = Peek(root, candidate.name)
-        book = reconcile.settled(peek)
-        found = book and _recall(peek, book, candidate)
-        if book and found:
-            return replace(found, waits=book.waiting == found.version)
-    registry = Registry(root, candidate.name)
+        reader = SqliteReader.open(root, candidate.name)
+        ledger = reconcile.applied(reader)
+        found = ledger and _recall(reader, ledger, candidate)
+        if ledger and found:
+            return replace(found, waits=ledger.waiting == found.version)
+    registry = Registry.open(root, candidate.name)
     with registry.locked():
-        for _ in range(ledger.ATTEMPTS):
-            book = reconcile.settle(registry)
-            decided = _recall(registry, book, candidate) or _decide(registry, book, candidate)
+        for _ in range(ATTEMPTS):
+            ledger = reconcile.apply(registry)
+            decided = _recall(registry, ledger, candidate) or _decide(registry, ledger, candidate)
             if decided.cached or _entered(registry, candidate, decided):
-                waiting = registry.book().waiting
+                waiting = registry.ledger.read().waiting
                 return replace(decided, waits=waiting == decided.version)
     raise RegistryError(
         "the champion changed each time while this decision was made",
@@ -121,20 +124,20 @@ def decide(root: Path) -> Decision:
     )
 
 
-def _recall(reader: Peek | Registry, book: Book, candidate: _Candidate) -> Decision | None:
+def _recall(reader: Reader, ledger: Ledger, candidate: _Candidate) -> Decision | None:
     """The decision about the candidate, where the ledger has it."""
-    champion = None if book.champion is None else reader.reigning(book.champion)
+    champion = None if ledger.champion is None else reader.versions.get(ledger.champion)
     if champion is not None and champion.digest == candidate.digest:
-        return _already(champion, book, candidate.root)
-    key = candidate.key(champion, book)
-    known = reader.find(candidate.digest)
-    entry = book.decided(key, known.number) if known else None
+        return _already(champion, ledger, candidate.root)
+    key = candidate.key(champion, ledger)
+    known = reader.versions.find(candidate.digest)
+    entry = ledger.decided(key, known.number) if known else None
     if known is None or entry is None:
         return None
     recorded = known.decision(entry.evidence)
     if recorded is None:
         return _without_evidence(entry, known.number)
-    found = _recorded(recorded | {"sentence": _now(recorded, known.number, book)}, candidate.root)
+    found = _recorded(recorded | {"sentence": _now(recorded, known.number, ledger)}, candidate.root)
     return replace(found, reviewed=reviewed_tag(key) in known.tags)
 
 
@@ -153,9 +156,9 @@ def _without_evidence(entry: Entry, version: int) -> Decision:
     )
 
 
-def _now(recorded: Mapping[str, Any], version: int, book: Book) -> str:
+def _now(recorded: Mapping[str, Any], version: int, ledger: Ledger) -> str:
     """The recorded sentence, and what became of a candidate that had passed."""
-    end = book.end(version) if recorded["outcome"] == "promote" else None
+    end = ledger.end(version) if recorded["outcome"] == "promote" else None
     if end is None:
         return str(recorded["sentence"])
     number, entry = end
@@ -170,41 +173,40 @@ def _entered(registry: Registry, candidate: _Candidate, decision: Decision) -> b
     """
     kept = {name: value for name, value in asdict(decision).items() if name not in NOT_KEPT}
     text = json.dumps(kept, sort_keys=True)
-    version = registry.version(decision.version)
-    registry.record(version, decision.key, text)
+    registry.tags.record_decision(decision.version, decision.key, text)
 
-    def make(book: Book) -> Entry | None:
-        if book.champion != decision.champion_before or book.decided(
+    def make(ledger: Ledger) -> Entry | None:
+        if ledger.champion != decision.champion_before or ledger.decided(
             decision.key, decision.version
         ):
             return None
         kind = _kind(decision.outcome, candidate.policy)
-        return book.entry(
+        return ledger.entry(
             kind,
             who=git.user(candidate.root),
-            why=decision.sentence + _replaces(kind, book),
+            why=decision.sentence + _replaces(kind, ledger),
             version=decision.version,
-            after=decision.version if kind == "promote" else book.champion,
+            after=decision.version if kind == "promote" else ledger.champion,
             key=decision.key,
-            evidence=ledger.digest(text),
-            policy=ledger.digest(json.dumps(asdict(candidate.policy), sort_keys=True)),
+            evidence=text_digest(text),
+            policy=text_digest(json.dumps(asdict(candidate.policy), sort_keys=True)),
             holdout=files.digest(candidate.root / paths.HOLDOUT),
         )
 
     entry = reconcile.enter(registry, make).decided(decision.key, decision.version)
-    if entry is not None and entry.evidence == ledger.digest(text):
+    if entry is not None and entry.evidence == text_digest(text):
         return True
-    registry.untag(version.number, decision_tag(decision.key, text))
+    registry.tags.delete(decision.version, decision_tag(decision.key, text))
     return False
 
 
-def _replaces(kind: Judged, book: Book) -> str:
-    if kind not in {"wait", "promote"} or book.waiting is None:
+def _replaces(kind: PolicyKind, ledger: Ledger) -> str:
+    if kind not in {"wait", "promote"} or ledger.waiting is None:
         return ""
-    return f" It takes the place of version {book.waiting}, which waited."
+    return f" It takes the place of version {ledger.waiting}, which waited."
 
 
-def _kind(outcome: Outcome, policy: PromoteParams) -> Judged:
+def _kind(outcome: Outcome, policy: PromoteParams) -> PolicyKind:
     return "wait" if outcome == "promote" and policy.approval == "person" else outcome
 
 
@@ -225,16 +227,16 @@ def _candidate(root: Path) -> _Candidate:
     )
 
 
-def _already(champion: Version, book: Book, root: Path) -> Decision:
-    """The decision that crowned the champion, asked about again."""
+def _already(champion: Version, ledger: Ledger, root: Path) -> Decision:
+    """The decision that made the champion, asked about again."""
     sentence = f"Version {champion.number} is the champion, and nothing newer challenges it."
-    crowned = book.crowned
+    change = ledger.champion_entry
     passed = [found for found in champion.decisions() if found["outcome"] == "promote"]
-    passed.sort(key=lambda found: crowned is not None and found["key"] == crowned.key)
+    passed.sort(key=lambda found: change is not None and found["key"] == change.key)
     if passed:
         reviewed = reviewed_tag(passed[-1]["key"]) in champion.tags
         return replace(_recorded(passed[-1], root), sentence=sentence, reviewed=reviewed)
-    why = f" By {crowned.who}: {crowned.why}." if crowned else ""
+    why = f" By {change.who}: {change.why}." if change else ""
     return Decision(
         outcome="promote",
         cached=True,
@@ -255,19 +257,19 @@ def _recorded(found: Mapping[str, Any], root: Path) -> Decision:
     return Decision(**{**found, "cached": True, "report": report})
 
 
-def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
+def _decide(registry: Registry, ledger: Ledger, candidate: _Candidate) -> Decision:
     """Judge the candidate and register it; what a crash cut short is done again, the same."""
-    champion = None if book.champion is None else registry.reigning(book.champion)
-    key = candidate.key(champion, book)
-    lineage = provenance.describe(candidate.root, candidate.name, candidate.digest)
-    judgement = _judge(registry, book, candidate, champion)
-    version = registry.register(
+    champion = registry.champion(ledger)
+    key = candidate.key(champion, ledger)
+    lineage = collect_lineage(candidate.root, candidate.name, candidate.digest)
+    judgement = _judge(registry, ledger, candidate, champion)
+    version = registry.versions.register(
         candidate.digest,
         candidate.root / paths.BUNDLE,
         fingerprint=lineage["training"],
         lineage=lineage,
         examples=input_example.take(candidate.root),
-        tags=provenance.tags(lineage),
+        tags=lineage_tags(lineage),
     )
     measured = files.read_json(candidate.root / paths.METRICS)
     evidence = judgement.evidence(candidate.policy)
@@ -283,7 +285,7 @@ def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
         evidence=evidence,
     )
     with gathered(candidate.root, candidate.name, judgement.scored) as around:
-        registry.log(
+        registry.artifacts.log_evaluation(
             version,
             metrics=_flat(measured),
             folders={"evaluation": candidate.root / paths.EVALUATION, context_folder(key): around},
@@ -293,24 +295,24 @@ def _decide(registry: Registry, book: Book, candidate: _Candidate) -> Decision:
     return decision
 
 
-def _since(book: Book) -> datetime | None:
+def _since(ledger: Ledger) -> datetime | None:
     """Since when the champion is champion, where somebody wrote it down."""
-    crowned = book.crowned
-    return None if crowned is None or crowned.kind == "adopt" else crowned.moment
+    change = ledger.champion_entry
+    return None if change is None else change.moment
 
 
 def _judge(
-    registry: Registry, book: Book, candidate: _Candidate, champion: Version | None
+    registry: Registry, ledger: Ledger, candidate: _Candidate, champion: Version | None
 ) -> Judgement:
     reigning = None
-    if champion is not None and book.crowned is not None:
+    if champion is not None and ledger.champion_entry is not None:
         reigning = Champion(
             number=champion.number,
-            bundle=registry.download(champion),
-            lineage=registry.lineage(champion),
-            since=_since(book),
+            bundle=registry.artifacts.download(champion),
+            lineage=registry.artifacts.lineage(champion),
+            since=_since(ledger),
         )
-    before = book.judged_on(files.digest(candidate.root / paths.HOLDOUT))
+    before = ledger.judged_on(files.digest(candidate.root / paths.HOLDOUT))
     reuse = Reuse(decisions=len(before), candidates=len({entry.version for entry in before}))
     return judge.judge(candidate.root, candidate.policy, reigning, reuse)
 

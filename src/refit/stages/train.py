@@ -7,7 +7,7 @@ from dataclasses import asdict
 from refit.core import determinism, files, params, paths
 from refit.data import prepared
 from refit.models import weights
-from refit.tracking.client import Tracker
+from refit.tracking.run import Tracker
 from refit.training import checkpoint, fingerprint, linear_layer, stop_signals
 from refit.training.loop import Stopped, TrainParams, configure, fit
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from refit.core import paths
 from refit.core.errors import RegistryError
 from refit.pipeline.dvc import SeveralResults, open_pipeline
-from refit.registry.client import Registry, Version
+from refit.registry.registry import Registry
+from refit.registry.version import Version
 from refit.workspace import servers
 
 
@@ -83,9 +84,10 @@ def status(root: Path) -> Status:
     """Ask DVC, the registry and the process table."""
     champion, waiting, fault = None, None, ""
     try:
-        registry = Registry.of(root)
-        waiting = registry.book().waiting
-        champion = registry.champion()
+        registry = Registry.open(root)
+        ledger = registry.ledger.read()
+        waiting = ledger.waiting
+        champion = registry.champion(ledger)
     except RegistryError as error:
         fault = str(error)
     with open_pipeline(root, wait=2) as pipeline:
