@@ -1,4 +1,4 @@
-"""How two outputs differ, in words with numbers."""
+"""Lines that say how two outputs differ."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def write(folder: Path, value: float) -> None:
-    """One file of each kind that stages write, one number in each."""
+    """One file of each kind that stages write, with one number in each."""
     table = pl.DataFrame({"key": [1, 2, 3], "x": [0.5, value, None], "name": ["a", "b", "c"]})
     files.write_parquet(table, folder / "t.parquet")
     np.save(folder / "a.npy", np.array([1.0, value], dtype=np.float32))
@@ -30,7 +30,7 @@ def write(folder: Path, value: float) -> None:
 
 
 def test_equal_bytes_are_no_difference(pair: tuple[Path, Path]) -> None:
-    """Folders with the same files have nothing to say."""
+    """Folders with the same files give no line."""
     for side in pair:
         write(side, 2.0)
     assert differences.between(*pair) == []
@@ -51,7 +51,7 @@ def test_each_kind_of_file_says_where_and_by_how_much(pair: tuple[Path, Path]) -
 
 
 def test_missing_files_other_shapes_and_other_columns(pair: tuple[Path, Path]) -> None:
-    """What cannot be compared value by value is said by its shape."""
+    """Files that cannot be compared value by value are compared by shape or columns."""
     old, new = pair
     files.write_parquet(pl.DataFrame({"x": [1]}), old / "rows.parquet")
     files.write_parquet(pl.DataFrame({"x": [1, 2]}), new / "rows.parquet")
@@ -71,7 +71,7 @@ def test_missing_files_other_shapes_and_other_columns(pair: tuple[Path, Path]) -
 
 
 def test_a_long_list_is_cut(pair: tuple[Path, Path]) -> None:
-    """After ten lines the rest is counted."""
+    """After ten lines the other ones are counted."""
     old, new = pair
     for number in range(15):
         files.write_text(old / f"{number:02d}", "x")

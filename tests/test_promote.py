@@ -20,7 +20,7 @@ from refit.core.errors import PipelineError
 from refit.promotion import decide, scoring
 from refit.promotion.decision import Decision
 from refit.promotion.policy import PromoteParams
-from refit.registry.client import Registry
+from refit.registry.registry import Registry
 from refit.serving import bundle
 from refit.serving.digest import identity
 
@@ -57,7 +57,7 @@ def test_an_evaluation_of_other_rows_is_refused(decided: Path) -> None:
     files.write_parquet(files.read_parquet(path).reverse(), path)
     with pytest.raises(PipelineError, match="the evaluation is not of these holdout rows"):
         decide.decide(decided)
-    assert Registry(decided, "pumps").find(identity(decided / "data/bundle")) is None
+    assert Registry.open(decided).versions.find(identity(decided / "data/bundle")) is None
 
 
 @pytest.mark.slow
@@ -89,7 +89,8 @@ def test_a_champion_of_another_task_leaves_it_not_proven(decided: Path) -> None:
     assert gate["result"] == "not enough evidence"
     assert re.search("it is a binary model.*refit rollback --to none", gate["summary"])
     assert gate["summary"] in decision.report
-    champion = Registry(decided, "pumps").champion()
+    registry = Registry.open(decided)
+    champion = registry.champion(registry.ledger.read())
     assert champion is not None
     assert champion.number == 1
 

@@ -16,18 +16,23 @@ from refit.core import files
 from refit.core.errors import ConfigError, PipelineError, RegistryError
 from refit.promotion import approval, decide
 from refit.promotion.scoring import LINEAR
-from refit.registry import ledger, reconcile
-from refit.registry.client import Registry
-from refit.registry.ledger import MARK, Book, Entry, Kind
-from refit.registry.sqlite_reader import Peek, UnknownError
+from refit.registry import reconcile
+from refit.registry.entry import ENTRY_TAG, Entry, Kind
+from refit.registry.ledger import Ledger
+from refit.registry.reader import Reader
+from refit.registry.registry import Registry
+from refit.registry.sqlite_reader import SqliteReader, UnknownError
+from refit.registry.tags import Tags
+from refit.registry.version import Version
 from refit.serving.digest import identity
 from refit.tracking import errors
-from refit.tracking.client import Tracker, connect, experiment, find_run
+from refit.tracking.client import connect, experiment, find_run
+from refit.tracking.run import Tracker
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose MLflow database is made once."""
+    """A folder whose MLflow database is created once."""
     folder = tmp_path_factory.mktemp("mlflow")
     connect(folder)
     return folder
@@ -46,6 +51,13 @@ def make_bundle(folder: Path, text: str) -> Path:
     return folder
 
 
+def register(registry: Registry, bundle: Path, fingerprint: str = "f") -> Version:
+    """Register a bundle with as little else as possible."""
+    return registry.versions.register(
+        identity(bundle), bundle, fingerprint=fingerprint, lineage={}, examples=b"rows", tags={}
+    )
+
+
 def history(root: Path, fingerprint: str, metric: str) -> list[tuple[int, float]]:
     client = connect(root)
     run = find_run(client, experiment(client, root, "t"), fingerprint)
@@ -54,7 +66,7 @@ def history(root: Path, fingerprint: str, metric: str) -> list[tuple[int, float]
 
 
 def test_one_run_for_one_fingerprint(root: Path) -> None:
-    """A retry goes on in the run that the first try began, and logs no step twice."""
+    """A retry continues the run of the first try, and logs no step twice."""
     with pytest.raises(KeyError), Tracker("f1", "t", {"lr": 0.1}, {}, root) as tracker:
         for step in (10, 20, 30):
             tracker.log({"loss": 1 / step}, step)
@@ -64,14 +76,13 @@ def test_one_run_for_one_fingerprint(root: Path) -> None:
             tracker.log({"loss": 1 / step}, step)
     assert history(root, "f1", "loss") == [(10, 0.1), (20, 0.05), (30, 1 / 30), (40, 0.025)]
     client = connect(root)
-    found = client.search_runs([experiment(client, root, "t")], "tags.x = 'y'")
-    assert not found
+    assert not client.search_runs([experiment(client, root, "t")], "tags.x = 'y'")
 
 
 def test_a_lost_server_costs_a_warning(
     root: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With nobody at the address, the training goes on and one warning says so."""
+    """If no server answers, the training continues, and one warning says so."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with Tracker("f2", "t", {}, {}, root) as tracker:
@@ -79,59 +90,62 @@ def test_a_lost_server_costs_a_warning(
         tracker.artifact(root / "nothing")
     assert capfd.readouterr().err.count("warning: MLflow was lost") == 1
     with pytest.raises(RegistryError, match="MLflow cannot be reached"):
-        Registry(root, "t")
+        Registry.open(root, "t")
 
 
 def test_the_same_model_is_registered_once(root: Path, tmp_path: Path) -> None:
-    """A digest finds its version again, and another lineage is still the same model."""
-    registry = Registry(root, "once")
+    """A digest finds its version, and another lineage is still the same model."""
+    registry = Registry.open(root, "once")
     bundle = make_bundle(tmp_path, "weights")
     digest = identity(bundle)
-    first = registry.register(digest, bundle, fingerprint="f3")
+    first = register(registry, bundle, "f3")
     files.write_json(bundle / "lineage.json", {"commit": "another"})
     assert identity(bundle) == digest
-    assert registry.register(digest, bundle, fingerprint="f4").number == 1
-    assert registry.find(digest) == first
-    assert registry.find("b" * 64) is None
+    assert register(registry, bundle, "f4").number == 1
+    assert registry.versions.find(digest) == first
+    assert registry.versions.find("b" * 64) is None
 
 
-def crown(registry: Registry, number: int, kind: Kind = "promote") -> Book:
-    """Make the version champion in the ledger, whatever stood there."""
+def promote(registry: Registry, number: int, kind: Kind = "promote") -> Ledger:
+    """Make the version champion in the ledger, whatever the ledger says."""
 
-    def make(book: Book) -> Entry:
-        return book.entry(kind, who="ann", why="better", version=number, after=number)
+    def make(ledger: Ledger) -> Entry:
+        return ledger.entry(kind, who="ann", why="better", version=number, after=number)
 
     return reconcile.enter(registry, make)
 
 
 def registered(root: Path, name: str, folder: Path, count: int) -> Registry:
-    """A registry with so many versions."""
-    registry = Registry(root, name)
+    """A registry with this many versions."""
+    registry = Registry.open(root, name)
     for number in range(1, count + 1):
         bundle = make_bundle(folder / str(number), f"{name} {number}")
-        assert registry.register(identity(bundle), bundle, fingerprint=str(number)).number == number
+        assert register(registry, bundle, str(number)).number == number
     return registry
 
 
 def test_aliases_follow_the_ledger(root: Path, tmp_path: Path) -> None:
-    """Each entry is noted on its version and sets the aliases; a person's version waits aside."""
+    """Each entry tags its version and sets the aliases; a version that waits is challenger."""
     registry = registered(root, "alias", tmp_path, 3)
-    assert crown(registry, 1).champion == 1
+    assert promote(registry, 1).champion == 1
     reconcile.enter(
-        registry, lambda book: book.entry("wait", who="ann", why="", version=2, after=1)
+        registry, lambda ledger: ledger.entry("wait", who="ann", why="", version=2, after=1)
     )
-    assert (registry.aliased("champion"), registry.aliased("challenger")) == (1, 2)
-    crown(registry, 3)
-    assert (registry.aliased("champion"), registry.aliased("challenger")) == (3, None)
-    book = registry.book()
-    noted = {n: {t for t in tags if t.startswith(MARK)} for n, tags in registry.marks().items()}
-    assert noted == {1: {f"{MARK}1"}, 2: {f"{MARK}2"}, 3: {f"{MARK}3"}}
-    assert book.all_faults(registry.marks()) == []
+    assert (registry.aliases.get("champion"), registry.aliases.get("challenger")) == (1, 2)
+    promote(registry, 3)
+    assert (registry.aliases.get("champion"), registry.aliases.get("challenger")) == (3, None)
+    tags = registry.versions.entry_tags()
+    assert {number: set(each) for number, each in tags.items()} == {
+        1: {f"{ENTRY_TAG}1"},
+        2: {f"{ENTRY_TAG}2"},
+        3: {f"{ENTRY_TAG}3"},
+    }
+    assert registry.ledger.read().all_damage(tags) == []
 
 
-def test_the_ledger_is_seen_beside_the_model(root: Path, tmp_path: Path) -> None:
-    """A search lists both models; the ledger's says what it is, and has no alias."""
-    crown(registered(root, "seen", tmp_path, 1), 1)
+def test_mlflow_lists_the_ledger_beside_the_model(root: Path, tmp_path: Path) -> None:
+    """A search lists both models; the ledger has a description and no alias."""
+    promote(registered(root, "seen", tmp_path, 1), 1)
     client = connect(root)
     listed = client.search_registered_models("name like 'seen%'")
     assert [model.name for model in listed] == ["seen", "seen-ledger"]
@@ -143,155 +157,141 @@ def test_the_ledger_is_seen_beside_the_model(root: Path, tmp_path: Path) -> None
 
 
 def test_a_number_is_never_given_again(root: Path, tmp_path: Path) -> None:
-    """The entry after one that was deleted by hand has the next number, so the gap shows."""
+    """The entry after a deleted one has the next number, so the gap shows."""
     registry = registered(root, "gap", tmp_path, 2)
-    crown(registry, 1)
-    crown(registry, 2)
+    promote(registry, 1)
+    promote(registry, 2)
     connect(root).delete_model_version("gap-ledger", "2")
-    crown(registry, 2)
-    assert [number for number, _ in registry.book().entries] == [1, 3]
-    assert [fault.said for fault in registry.book().faults] == ["entry 2 is gone"]
+    promote(registry, 2)
+    assert [number for number, _ in registry.ledger.read().entries] == [1, 3]
+    assert [each.message for each in registry.ledger.read().damage] == ["entry 2 is gone"]
 
 
-def test_a_registry_of_before_the_ledger_is_taken_over(root: Path, tmp_path: Path) -> None:
-    """Its champion becomes the first entry, which says so; once."""
-    registry = registered(root, "older", tmp_path, 1)
-    connect(root).set_registered_model_alias("older", "champion", "1")
-    assert registry.champion() == registry.version(1)
-    for _ in range(2):
-        book = reconcile.settle(registry)
-        ((_, entry),) = book.entries
-        assert (entry.kind, entry.version, entry.before, entry.after) == ("adopt", 1, None, 1)
-
-
-@pytest.mark.parametrize("quick", [False, True], ids=["mlflow", "peek"])
-def test_an_alias_that_disagrees_is_put_right(root: Path, tmp_path: Path, quick: bool) -> None:  # noqa: FBT001
-    """The next run sets it; where it was moved by hand, an entry says what it named."""
-    name = f"moved-{quick}".lower()
+@pytest.mark.parametrize("by", ["mlflow", "sqlite"])
+def test_a_wrong_alias_is_set_back(root: Path, tmp_path: Path, by: str) -> None:
+    """The next run sets it; if it was moved by hand, an entry says what it named."""
+    name = f"moved-{by}"
     registry = registered(root, name, tmp_path, 3)
-    reader = Peek(root, name) if quick else registry
-    assert reconcile.settled(reader) is None
-    crown(registry, 1)
-    book = crown(registry, 2)
-    assert reconcile.settled(reader) == book
-    registry.point("champion", 3)
-    assert reconcile.settled(reader) is None
-    assert reconcile.settle(registry) == book  # so soon after a change it may just be late
-    assert registry.aliased("champion") == 2
-    registry.point("champion", 3)
+    reader: Reader = SqliteReader.open(root, name) if by == "sqlite" else registry
+    assert reconcile.applied(reader) is None
+    promote(registry, 1)
+    ledger = promote(registry, 2)
+    assert reconcile.applied(reader) == ledger
+    registry.aliases.set("champion", 3)
+    assert reconcile.applied(reader) is None
+    assert reconcile.apply(registry) == ledger  # so soon after a change it may only be late
+    assert registry.aliases.get("champion") == 2
+    registry.aliases.set("champion", 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reconcile, "LAG", timedelta(0))
-        _, entry = reconcile.settle(registry).entries[-1]
+        patch.setattr(reconcile, "ALIAS_DELAY", timedelta(0))
+        _, entry = reconcile.apply(registry).entries[-1]
     assert (entry.kind, entry.after, entry.why) == ("alias", 2, "put back: it named version 3")
-    assert registry.aliased("champion") == 2
+    assert registry.aliases.get("champion") == 2
 
 
 @pytest.mark.parametrize(
-    ("said", "calls"), [("duplicate key value violates", 3), ("disk is full", 1)]
+    ("message", "calls"), [("duplicate key value violates", 3), ("disk is full", 1)]
 )
-def test_who_meets_another_writer_writes_again(
-    said: str, calls: int, monkeypatch: pytest.MonkeyPatch
+def test_a_write_that_meets_another_writer_is_retried(
+    message: str, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second of two who write one row is told so, and asks again; other faults are raised."""
+    """The second of two writers of one row gets an error and tries again; other errors are raised."""
     monkeypatch.setattr(errors.random, "uniform", lambda *_: 0)
-    made: list[str] = []
+    attempts: list[str] = []
 
     def write() -> None:
-        made.append(said)
-        if len(made) < 3:
-            raise RegistryError("it cannot be written") from MlflowException(said)
+        attempts.append(message)
+        if len(attempts) < 3:
+            raise RegistryError("it cannot be written") from MlflowException(message)
 
     if calls == 1:
         with pytest.raises(RegistryError, match="cannot be written"):
-            errors.patiently(write)
+            errors.retry(write)
     else:
-        errors.patiently(write)
-    assert len(made) == calls
+        errors.retry(write)
+    assert len(attempts) == calls
 
 
-def test_an_evaluation_that_another_logs_as_well_is_logged(
+def test_an_evaluation_that_another_machine_logs_too_is_logged(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second of two who note the same data under one run is refused by the database once."""
+    """The second of two writers of the same data is refused once by the database, and tries again."""
     registry = registered(root, "both", tmp_path, 1)
-    client, version = registry._client, registry.version(1)
-    real, tried = client.log_inputs, []
+    client, version = registry.artifacts._connection.client, registry.versions.get(1)
+    real, attempts = client.log_inputs, []
 
-    def meets(*arguments: Any) -> None:
-        tried.append(arguments)
-        if len(tried) == 1:
+    def refuse_once(*arguments: Any) -> None:
+        attempts.append(arguments)
+        if len(attempts) == 1:
             raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets")
         real(*arguments)
 
-    monkeypatch.setattr(client, "log_inputs", meets)
+    monkeypatch.setattr(client, "log_inputs", refuse_once)
     data = {"rows/part-0.parquet": "d" * 64}
-    registry.log(version, metrics={"loss": 0.5}, folders={}, report="# Of both", inputs=data)
+    registry.artifacts.log_evaluation(
+        version, metrics={"loss": 0.5}, folders={}, report="# Of both", inputs=data
+    )
     run = client.get_run(version.run)
-    assert len(tried) == 2
+    assert len(attempts) == 2
     assert [each.dataset.name for each in run.inputs.dataset_inputs] == list(data)
     assert len(client.get_metric_history(version.run, "loss")) == 1
 
 
-def test_an_entry_cut_short_is_finished(root: Path, tmp_path: Path) -> None:
-    """After a crash between ledger and alias, the next run notes the entry and sets the alias."""
+def test_a_crash_after_the_entry_is_completed(root: Path, tmp_path: Path) -> None:
+    """After a crash between ledger and alias, the next run tags the version and sets the alias."""
     registry = registered(root, "short", tmp_path, 1)
-    ledger.append(
-        registry.ledger,
-        lambda book: book.entry("promote", who="ann", why="", version=1, after=1),
+    registry.ledger.append(
+        lambda ledger: ledger.entry("promote", who="ann", why="", version=1, after=1),
     )
-    assert reconcile.settled(Peek(root, "short")) is None
-    book = reconcile.settle(registry)
-    assert reconcile.settled(Peek(root, "short")) == book
-    assert registry.aliased("champion") == 1
-    assert registry.version(1).tags[f"{MARK}1"] == book.digest
+    assert reconcile.applied(SqliteReader.open(root, "short")) is None
+    ledger = reconcile.apply(registry)
+    assert reconcile.applied(SqliteReader.open(root, "short")) == ledger
+    assert registry.aliases.get("champion") == 1
+    assert registry.versions.get(1).tags[f"{ENTRY_TAG}1"] == ledger.digest
 
 
 def test_a_tampered_bundle_is_refused(root: Path, tmp_path: Path) -> None:
-    """A download whose files are not those that were registered is an error that says so."""
-    registry = Registry(root, "tamper")
-    bundle = make_bundle(tmp_path, "honest")
-    version = registry.register(identity(bundle), bundle, fingerprint="f")
-    assert identity(registry.download(version)) == version.digest
+    """Downloading files other than the registered ones is an error."""
+    registry = Registry.open(root, "tamper")
+    version = register(registry, make_bundle(tmp_path, "honest"))
+    assert identity(registry.artifacts.download(version)) == version.digest
     (stored,) = (root / ".refit/mlartifacts/tamper").rglob("model.onnx")
     stored.write_text("changed")
-    assert identity(registry.download(version)) == version.digest  # a verified copy is kept
+    assert (
+        identity(registry.artifacts.download(version)) == version.digest
+    )  # a verified copy is kept
     shutil.rmtree(root / ".refit/bundles")
     with pytest.raises(RegistryError, match="not the one that was registered"):
-        registry.download(version)
+        registry.artifacts.download(version)
     stored.unlink()
     with pytest.raises(RegistryError, match="only a part of its files"):
-        registry.download(version)
+        registry.artifacts.download(version)
 
 
-def test_the_quick_look_says_what_mlflow_says(root: Path, tmp_path: Path) -> None:
-    """Champion and versions read straight from SQLite are MLflow's own answers."""
+def test_the_sqlite_reader_gives_the_answers_of_mlflow(root: Path, tmp_path: Path) -> None:
+    """Ledger, aliases, versions and tags read from SQLite are the same as MLflow's."""
     with pytest.raises(UnknownError):
-        Peek(tmp_path, "peek")
-    registry = registered(root, "peek", tmp_path, 2)
-    peek = Peek(root, "peek")
-    assert peek.book() == registry.book() == Book()
+        SqliteReader.open(tmp_path, "read")
+    registry = registered(root, "read", tmp_path, 2)
+    reader = SqliteReader.open(root, "read")
+    assert reader.ledger.read() == registry.ledger.read() == Ledger()
     for number in (1, 2):
-        crown(registry, number)
-        assert peek.book() == registry.book()
-        assert peek.aliased("champion") == registry.aliased("champion") == number
-        assert peek.reigning(number) == registry.reigning(number)
-        digest = registry.version(number).digest
-        assert peek.find(digest) == registry.find(digest)
-        marked = {
-            n: {t for t in tags if t.startswith(MARK)} for n, tags in registry.marks().items()
-        }
-        assert {n: set(tags) for n, tags in peek.marks().items()} == {
-            n: m for n, m in marked.items() if m
-        }
-    connect(root).delete_model_version("peek-ledger", "1")
-    assert peek.book() == registry.book()
-    assert peek.find("c" * 64) is None
+        promote(registry, number)
+        assert reader.ledger.read() == registry.ledger.read()
+        assert reader.aliases.get("champion") == registry.aliases.get("champion") == number
+        assert reader.versions.get(number) == registry.versions.get(number)
+        digest = registry.versions.get(number).digest
+        assert reader.versions.find(digest) == registry.versions.find(digest)
+        assert reader.versions.entry_tags() == registry.versions.entry_tags()
+    connect(root).delete_model_version("read-ledger", "1")
+    assert reader.ledger.read() == registry.ledger.read()
+    assert reader.versions.find("c" * 64) is None
     with pytest.raises(UnknownError):
-        peek.reigning(3)
+        reader.versions.get(3)
 
 
-def test_no_candidate_is_said(tmp_path: Path) -> None:
-    """Without a pipeline run there is nothing to decide about."""
+def test_without_a_candidate_nothing_is_decided(tmp_path: Path) -> None:
+    """Without a run of the pipeline there is nothing to decide about."""
     with pytest.raises(PipelineError, match="no candidate"):
         decide.decide(tmp_path)
 
@@ -305,14 +305,15 @@ def decided(projects: Callable[[str], Any], tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_promotion_is_decided_once(decided: Path) -> None:
-    """The first version beats the linear baseline; asked again, the decision is found."""
+    """The first version beats the linear baseline; the second time, the decision is found."""
     first = decide.decide(decided)
     assert (first.outcome, first.version, first.cached) == ("promote", 1, False)
     assert first.evidence["rival"] == LINEAR
     assert first.evidence["lower"] > 0
     again = decide.decide(decided)
     assert (again.outcome, again.version, again.cached) == ("promote", 1, True)
-    version = Registry(decided, "pumps").champion()
+    registry = Registry.open(decided)
+    version = registry.champion(registry.ledger.read())
     assert version is not None
     assert version.number == 1
     client = connect(decided)
@@ -328,7 +329,7 @@ def test_promotion_is_decided_once(decided: Path) -> None:
 
 @pytest.mark.slow
 def test_an_equal_challenger_is_rejected_and_a_policy_is_part_of_the_key(decided: Path) -> None:
-    """Another file with the same predictions gains nothing; a changed policy decides anew."""
+    """Another file with the same predictions gains nothing; a changed policy decides again."""
     decide.decide(decided)
     signature = decided / "data/bundle/signature.json"
     files.write_json(signature, files.read_json(signature) | {"note": "same predictions"})
@@ -349,33 +350,42 @@ import sys, os, signal
 from pathlib import Path
 from refit.promotion.decide import decide
 from refit.registry import reconcile
-from refit.registry.client import Registry
+from refit.registry.aliases import Aliases
+from refit.registry.artifacts import Artifacts
 from refit.registry.ledger_store import LedgerStore
-def dies(*a, **k): os.kill(os.getpid(), signal.SIGKILL)
-places = {"enter": (LedgerStore, "add"), "mark": (reconcile, "_note")}
-owner, name = places.get(sys.argv[1], (Registry, sys.argv[1]))
-setattr(owner, name, dies)
+from refit.registry.tags import Tags
+from refit.registry.versions import Versions
+def die(*a, **k): os.kill(os.getpid(), signal.SIGKILL)
+steps = {
+    "register": (Versions, "register"),
+    "log": (Artifacts, "log_evaluation"),
+    "record": (Tags, "record_decision"),
+    "enter": (LedgerStore, "add"),
+    "tag": (reconcile, "_tag_version"),
+    "alias": (Aliases, "set"),
+}
+setattr(*steps[sys.argv[1]], die)
 decide(Path.cwd())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["register", "log", "record", "enter", "mark", "point"])
-def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
-    """Killed before any step of a promotion, the next run ends as an undisturbed one."""
+@pytest.mark.parametrize("step", ["register", "log", "record", "enter", "tag", "alias"])
+def test_a_crash_in_the_middle_is_completed(decided: Path, step: str) -> None:
+    """After a kill before any step of a promotion, the next run ends as an undisturbed one."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
     crashed = subprocess.run(
-        [sys.executable, "-c", CRASH, moment], cwd=decided, env=environment, check=False
+        [sys.executable, "-c", CRASH, step], cwd=decided, env=environment, check=False
     )
     assert crashed.returncode == -9
     found = decide.decide(decided)
     assert (found.outcome, found.version) == ("promote", 1)
-    registry = Registry(decided, "pumps")
-    champion = registry.champion()
+    registry = Registry.open(decided)
+    champion = registry.champion(registry.ledger.read())
     assert champion is not None
     assert champion.number == 1
     assert len(champion.decisions()) == 1
-    ((_, entry),) = registry.book().entries
+    ((_, entry),) = registry.ledger.read().entries
     assert (entry.kind, entry.version, entry.after) == ("promote", 1, 1)
     assert champion.decision(entry.evidence) == champion.decisions()[0]
     assert found.key == entry.key
@@ -384,15 +394,15 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["record", "enter"])
-def test_the_same_decided_elsewhere_meanwhile(
+@pytest.mark.parametrize("step", ["record_decision", "enter"])
+def test_the_same_decision_of_another_machine_stands(
     decided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """Another machine decides the same just before a step: its decision stands, with its evidence."""
+    """If another machine decides the same just before a step, its decision and evidence stand."""
     other = tmp_path / "other"
     shutil.copytree(decided, other, symlinks=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/both.db")
-    owner: Any = Registry if step == "record" else reconcile
+    owner: Any = Tags if step == "record_decision" else reconcile
     real = getattr(owner, step)
 
     def late(*arguments: Any) -> Any:
@@ -402,28 +412,28 @@ def test_the_same_decided_elsewhere_meanwhile(
 
     monkeypatch.setattr(owner, step, late)
     assert decide.decide(decided).cached
-    registry = Registry(decided, "pumps")
-    ((_, entry),) = registry.book().entries
+    registry = Registry.open(decided)
+    ((_, entry),) = registry.ledger.read().entries
     assert entry.version is not None
-    assert list(registry.version(entry.version).recorded) == [entry.evidence]
+    assert list(registry.versions.get(entry.version).recorded) == [entry.evidence]
     assert approval.faults(decided) == []
 
 
 @pytest.mark.parametrize("kind", ["broken database", "driver"])
-def test_any_fault_of_mlflow_costs_a_warning_and_no_password(
+def test_any_error_of_mlflow_costs_one_warning_and_shows_no_password(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """A file that is no database and a driver that is not installed: the training goes on."""
+    """With a file that is no database, or without the driver, the training continues."""
     if kind == "driver":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql://me:hidden@127.0.0.1:9/mlflow")
     else:
         files.write_text(tmp_path / ".refit/mlflow.db", "this is no database\n" * 100)
     with Tracker("f", "t", {"lr": 1}, {}, tmp_path) as tracker:
         tracker.log({"loss": 1.0}, 1)
-    said = capfd.readouterr().err
-    assert said.count("warning: MLflow was lost") == 1
-    assert "Traceback" not in said
-    assert "hidden" not in said
+    printed = capfd.readouterr().err
+    assert printed.count("warning: MLflow was lost") == 1
+    assert "Traceback" not in printed
+    assert "hidden" not in printed
     with pytest.raises(RegistryError, match="MLflow cannot be reached") as caught:
-        Registry(tmp_path, "t")
+        Registry.open(tmp_path, "t")
     assert "hidden" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Versions made again from their commit: the same bytes, or where and how they differ."""
+"""Versions reproduced from their commit: the same bytes, or where and how they differ."""
 
 import json
 import shutil
@@ -12,9 +12,13 @@ import pytest
 
 from refit.core import files
 from refit.core.errors import PipelineError, RegistryError, SetupError
-from refit.registry.client import Registry
-from refit.reproducibility import reproduce, versions
-from refit.reproducibility.reproduce import Target
+from refit.registry import resolve
+from refit.registry.registry import Registry
+from refit.registry.version import DIFFERS, GRADE, REPRODUCED, Version
+from refit.reproducibility.checkout import recorded_outputs
+from refit.reproducibility.grade import THREADS, better_grade, measured_grade
+from refit.reproducibility.reproduce import reproduce
+from refit.reproducibility.target import Target, find_target
 from refit.workspace import git, machine
 
 Make = Callable[[str], Any]
@@ -36,6 +40,10 @@ def copy(project: Any, target: Path) -> Any:
     return copied
 
 
+def find_version(root: Path, name: str) -> Version:
+    return resolve.find(root, Registry.open(root), name)
+
+
 @pytest.fixture(autouse=True)
 def _own_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -48,72 +56,76 @@ def project(projects: Make, tmp_path: Path) -> Any:
 
 
 def picture(root: Path) -> dict[str, str]:
-    """Every file of the workspace that is neither Git's, DVC's own state nor the registry's."""
+    """Every file of the workspace that belongs to neither Git, DVC's own state nor the registry."""
     left_out = {".git", ".venv", ".refit", "tmp"}
     paths = (p for p in root.rglob("*") if not left_out & set(p.relative_to(root).parts))
     return {str(p): files.digest(p) for p in paths if p.is_file() and "__pycache__" not in p.parts}
 
 
 @pytest.mark.slow
-def test_a_version_of_a_dirty_workspace_is_made_again(project: Any) -> None:
-    """Changed code and parameters that nobody committed are held, run again, and graded."""
+def test_a_version_of_a_dirty_workspace_is_reproduced(project: Any) -> None:
+    """Uncommitted code and parameters are kept in a commit, run again, and graded."""
     root = project.root
     project.change("train", dropout=0.1)
     with (root / "src/refit/training/loop.py").open("a") as handle:
         handle.write("# nobody committed this\n")
     head = call_git(root, "rev-parse", "HEAD")
     project.call("refit", "run", "--no-server", "-q")
-    version = versions.find(root, "@champion")
-    assert version is not None
-    told = versions.lineage(root, version)
-    assert told["commit"]["parent"] == head != told["commit"]["commit"]
-    assert version.tags["refit.commit"] == told["commit"]["commit"]
+    version = find_version(root, "@champion")
+    lineage = Registry.open(root).artifacts.lineage(version)
+    assert lineage["commit"]["parent"] == head != lineage["commit"]["commit"]
+    assert version.tags["refit.commit"] == lineage["commit"]["commit"]
     assert "nobody committed this" in call_git(
-        root, "show", f"{told['commit']['ref']}:src/refit/training/loop.py"
+        root, "show", f"{lineage['commit']['ref']}:src/refit/training/loop.py"
     )
     assert (
-        call_git(root, "show", f"{told['commit']['commit']}:dvc.lock")
+        call_git(root, "show", f"{lineage['commit']['commit']}:dvc.lock")
         == (root / "dvc.lock").read_text().strip()
     )
-    assert told["params"]["train"]["dropout"] == 0.1
-    assert told["data"]["readings/part-0.parquet"] == files.digest(
+    assert lineage["params"]["train"]["dropout"] == 0.1
+    assert lineage["data"]["readings/part-0.parquet"] == files.digest(
         root / "data/raw/readings/part-0.parquet"
     )
-    assert told["seconds"].keys() >= {"train", "evaluate"}
+    assert lineage["seconds"].keys() >= {"train", "evaluate"}
 
     call_git(root, "checkout", "-q", "params.yaml", "src")
     before = picture(root)
-    counts = [word for count in reproduce.THREADS for word in ("--threads", str(count))]
+    counts = [word for count in THREADS for word in ("--threads", str(count))]
     done = project.call("refit", "reproduce", "@champion", "-q", *counts)
     assert "the same bytes: all 8 outputs" in done.stdout
     assert "grade threads, with 1 and 2 and 4 threads" in done.stdout
     assert picture(root) == before
     assert call_git(root, "rev-parse", "HEAD") == head
-    graded = versions.find(root, "1")
-    assert graded is not None
-    assert graded.tags[versions.GRADE] == "threads"
-    assert "at" in json.loads(graded.tags[versions.REPRODUCED + "threads"])
+    graded = find_version(root, "1")
+    assert graded.tags[GRADE] == "threads"
+    assert "at" in json.loads(graded.tags[f"{REPRODUCED}threads"])
     shown = project.call("refit", "lineage", "1").stdout
     assert "grade      threads" in shown
     assert not list((root / ".refit/reproduce").glob("*"))
 
 
 def test_a_grade_is_what_was_measured() -> None:
-    """One, two and four threads give `threads`; a maker that was not the registered one, any-x86."""
+    """One, two and four threads give `threads`; a processor of another maker gives any-x86."""
     here = machine.this()
-    unknown = Target(commit="", digest=None, machine=None)
-    same = Target(commit="", digest=None, machine=here)
-    elsewhere = Target(commit="", digest=None, machine=replace(here, vendor="another"))
-    assert reproduce._grade(unknown, (), here) == "machine"
-    assert reproduce._grade(same, (1, 2), here) == "machine"
-    assert reproduce._grade(same, (4, 2, 1), here) == "threads"
-    assert reproduce._grade(elsewhere, (), here) == "any-x86"
+    other = replace(here, vendor="another")
+    assert measured_grade(None, here, ()) == "machine"
+    assert measured_grade(here, here, (1, 2)) == "machine"
+    assert measured_grade(here, here, (4, 2, 1)) == "threads"
+    assert measured_grade(other, here, ()) == "any-x86"
     assert machine.parse(json.loads(json.dumps(asdict(here)))) == here
+
+
+def test_the_best_grade_stays() -> None:
+    """A lower grade never replaces a higher one, and an unknown word counts as none."""
+    assert better_grade("threads", None) == "threads"
+    assert better_grade("machine", "threads") == "threads"
+    assert better_grade("any-x86", "threads") == "any-x86"
+    assert better_grade("machine", "unknown") == "machine"
 
 
 @pytest.mark.slow
 def test_randomness_is_found_where_it_enters(project: Any) -> None:
-    """A stage that is not deterministic is named with what differs, and its version so marked."""
+    """A stage that is not deterministic is named with what differs, and its version is tagged."""
     root = project.root
     path = root / "src/refit/stages/evaluate.py"
     text = path.read_text()
@@ -125,10 +137,9 @@ def test_randomness_is_found_where_it_enters(project: Any) -> None:
     assert done.returncode == 1
     assert "stage evaluate is the first that differs" in done.stdout
     assert "data/evaluation: noise: " in done.stdout
-    version = versions.find(root, "1")
-    assert version is not None
-    assert json.loads(version.tags[versions.DIFFERS])["stage"] == "evaluate"
-    assert versions.GRADE not in version.tags
+    version = find_version(root, "1")
+    assert json.loads(version.tags[DIFFERS])["stage"] == "evaluate"
+    assert GRADE not in version.tags
 
     project.call("dvc", "repro", "--force", "--single-item", "evaluate")
     refused = project.call("refit", "promote", check=False)
@@ -141,45 +152,48 @@ def test_randomness_is_found_where_it_enters(project: Any) -> None:
 
 
 @pytest.mark.slow
-def test_other_packages_are_said(project: Any) -> None:
-    """A commit that pins what is not installed is refused by name before anything runs."""
+def test_other_packages_are_refused(project: Any) -> None:
+    """If a commit pins other packages, they are named before anything runs."""
     root = project.root
     pins = root / "constraints.txt"
     pins.write_text(pins.read_text().replace("numpy==", "numpy==0.") + "no-such-package==1\n")
-    target = Target(commit=git.snapshot(root).commit, digest=None, machine=None)
+    target = Target(commit=git.snapshot(root).commit, version=None, machine=None)
     with pytest.raises(
         SetupError, match=r"no-such-package is missing.*--own-environment"
     ) as caught:
-        reproduce.reproduce(root, target, lambda _: None)
+        reproduce(root, target, lambda _: None)
     assert "numpy" in str(caught.value)
 
 
 @pytest.mark.slow
-def test_what_cannot_be_made_again_is_said(project: Any) -> None:
-    """An unknown version, alias or commit, data that is gone, and a commit without any result."""
+def test_what_cannot_be_reproduced_is_an_error(project: Any) -> None:
+    """An unknown version, alias or commit, lost data, and a commit without a result."""
     root = project.root
-    for name, said in (
+    registry = Registry.open(root)
+    for name, message in (
         ("7", "version 7"),
         ("@gone", "alias @gone"),
         ("nowhere", "no version or commit"),
     ):
-        with pytest.raises(RegistryError, match=said):
-            versions.target(root, name)
-    target = versions.target(root, "HEAD")
+        with pytest.raises(RegistryError, match=message):
+            find_target(root, registry, name)
+    target = find_target(root, registry, "HEAD")
     shutil.rmtree(root / ".dvc/cache")
-    with pytest.raises(PipelineError, match=r"raw data of commit .* is nowhere to be found"):
-        reproduce.reproduce(root, target, lambda _: None)
+    with pytest.raises(
+        PipelineError, match=r"raw data of commit .* is neither in the cache nor in a remote"
+    ):
+        reproduce(root, target, lambda _: None)
     (root / "dvc.lock").unlink()
     with pytest.raises(PipelineError, match="holds no result"):
         folder = root / "empty"
         folder.mkdir()
         shutil.copy(root / "dvc.yaml", folder)
-        reproduce._lock(folder)
+        recorded_outputs(folder)
 
 
 @pytest.mark.slow
 def test_two_clones_share_everything_through_the_remotes(project: Any, tmp_path: Path) -> None:
-    """What one clone computed and sent, another restores without computing, and makes again."""
+    """What one clone computed and sent, another restores without computing, and reproduces."""
     root = project.root
     bare, store = tmp_path / "bare.git", tmp_path / "store"
     call_git(tmp_path, "init", "-q", "--bare", "-b", "main", str(bare))
@@ -192,8 +206,8 @@ def test_two_clones_share_everything_through_the_remotes(project: Any, tmp_path:
     call_git(root, "commit", "-q", "-m", "with a remote")
     call_git(root, "remote", "add", "origin", str(bare))
     call_git(root, "push", "-q", "origin", "HEAD:main")
-    held = git.kept(root)
-    assert len(held) == 2
+    refs = git.kept(root)
+    assert len(refs) == 2
     sent = project.call("refit", "push")
     assert "commits of versions sent: 2" in sent.stdout
 
@@ -202,14 +216,14 @@ def test_two_clones_share_everything_through_the_remotes(project: Any, tmp_path:
     (other / ".venv").symlink_to(root / ".venv")
     second = type(project)(other)
     assert "commits of versions here: 2" in second.call("refit", "pull").stdout
-    assert git.kept(other) == held
+    assert git.kept(other) == refs
     states = [
         line.split()[:2]
         for line in second.call("refit", "run", "--no-server", "-q").stdout.splitlines()
     ]
     assert [state for state, step in states if step != "promote"] == ["Restored"] * 5
     assert call_git(other, "status", "--porcelain") in {"", "?? .venv"}
-    registered = Registry(other, "pumps").champion()
-    assert registered is not None
+    registry = Registry.open(other)
+    assert registry.champion(registry.ledger.read()) is not None
     assert "the same bytes" in second.call("refit", "reproduce", "@champion", "-q").stdout
-    assert versions.target(other, next(iter(held))).commit in held.values()
+    assert find_target(other, registry, next(iter(refs))).commit in refs.values()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from refit.promotion import approval
-from refit.registry.client import Registry
+from refit.registry.registry import Registry
 from refit.workspace import servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -119,7 +119,7 @@ def test_a_run_waits_for_a_person(project: Any) -> None:
         assert answer(root, run, answer="reject")["status"] != "ACCEPT"
     entry = approval.history(root).entries[-1][1]
     assert (entry.kind, entry.who, entry.why, entry.after) == ("approve", "ann", "looks right", 1)
-    assert Registry(root, "pumps").aliased("champion") == 1
+    assert Registry.open(root).aliases.get("champion") == 1
 
 
 def test_the_first_answer_counts(project: Any) -> None:
@@ -131,7 +131,7 @@ def test_the_first_answer_counts(project: Any) -> None:
         approval.reject(root, 1, why="not today", who="bob")  # on another machine
         assert answer(root, run, answer="approve")["status"] == "ACCEPT"
         message = wait(root, run, "Overtaken")["message"]
-        assert message == "version 1 does not wait: entry 2 of the ledger: decline by bob"
+        assert message == "version 1 does not wait: entry 2 of the ledger: reject by bob"
         project.change("promote", confidence=0.9)  # another policy asks again
         run = start(root)
         wait(root, run, "Suspended")
@@ -139,8 +139,8 @@ def test_the_first_answer_counts(project: Any) -> None:
         assert "the run that waited in Prefect was told" in shown
         assert "approve by" in wait(root, run, "Overtaken")["message"]
     kinds = [entry.kind for _, entry in approval.history(root).entries]
-    assert kinds == ["wait", "decline", "wait", "approve"]
-    assert Registry(root, "pumps").aliased("champion") == 1
+    assert kinds == ["wait", "reject", "wait", "approve"]
+    assert Registry.open(root).aliases.get("champion") == 1
 
 
 def test_a_plain_run_does_not_hang(project: Any) -> None:

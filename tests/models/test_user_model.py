@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from refit.core import files, paths
-from refit.registry.client import Registry
+from refit.registry.registry import Registry
 
 pytestmark = pytest.mark.slow
 
@@ -118,8 +118,9 @@ def test_the_registry_knows_the_model(project: Any) -> None:
     """The version's lineage names the model, its parameters and the level that holds."""
     project.call("refit", "deps", "--fix")
     project.call("refit", "run", "--no-server")
-    registry = Registry.of(project.root)
-    lineage = registry.lineage(registry.version(1))
+    registry = Registry.open(project.root)
+    version = registry.versions.get(1)
+    lineage = registry.artifacts.lineage(version)
     assert lineage["model"]["name"] == "ft_transformer"
     assert lineage["model"]["settings"]["width"] == 16
-    assert registry.version(1).tags["refit.determinism"] == "threads"
+    assert version.tags["refit.determinism"] == "threads"

@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import their own helpers."""
+"""Lets the tests of this folder import the helpers beside them."""
 
 import sys
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Decide about the candidates of the folders that are named, each in a process of its own, at once.
+"""Decides about the candidates of several folders at the same time, each in its own process.
 
-The processes are forks of one that has loaded what deciding needs, so that they meet while they
-decide, not while they load. Every candidate passes here, so that each of them must become champion
-in its turn; all else is as it always is.
+The processes are forks of one process that has loaded all modules, so that they meet while they
+decide, not while they load. Every candidate passes here, so each must become champion in turn.
+Everything else is as usual.
 """
 
 import importlib
@@ -21,8 +21,8 @@ LOADED = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
     "onnxruntime",
-    "refit.reproducibility.provenance",
-    "refit.registry.client",
+    "refit.reproducibility.lineage",
+    "refit.registry.registry",
 )
 real = judge.judge
 
@@ -31,11 +31,11 @@ def passing(*arguments: Any) -> judge.Judgement:
     return replace(real(*arguments), outcome="promote")
 
 
-def decide(number: int, root: str, start: Barrier, told: "SynchronizedArray[int]") -> None:
+def decide(number: int, root: str, start: Barrier, results: "SynchronizedArray[int]") -> None:
     start.wait()
     decision = promote(Path(root))
-    told[2 * number] = decision.version
-    told[2 * number + 1] = decision.champion_before or 0
+    results[2 * number] = decision.version
+    results[2 * number + 1] = decision.champion_before or 0
 
 
 def main(roots: list[str]) -> int:
@@ -43,18 +43,18 @@ def main(roots: list[str]) -> int:
     for name in LOADED:
         importlib.import_module(name)
     context = multiprocessing.get_context("fork")
-    start, told = context.Barrier(len(roots)), context.Array("i", 2 * len(roots))
-    begun = [
-        context.Process(target=decide, args=(number, root, start, told))
+    start, results = context.Barrier(len(roots)), context.Array("i", 2 * len(roots))
+    processes = [
+        context.Process(target=decide, args=(number, root, start, results))
         for number, root in enumerate(roots)
     ]
-    for process in begun:
+    for process in processes:
         process.start()
-    for process in begun:
+    for process in processes:
         process.join()
     for number in range(len(roots)):
-        print(told[2 * number], told[2 * number + 1])
-    return max(abs(process.exitcode or 0) for process in begun)
+        print(results[2 * number], results[2 * number + 1])
+    return max(abs(process.exitcode or 0) for process in processes)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""Enter the named versions in the ledger as champions, one after another, when told to.
+"""Enters versions in the ledger as champions, one after another, after a line on stdin.
 
-No lock of a machine is taken: what orders the processes is the ledger alone.
+It takes no lock: the ledger alone orders the processes.
 """
 
 import sys
 from pathlib import Path
 
 from refit.registry import reconcile
-from refit.registry.client import Registry
-from refit.registry.ledger import Book, Entry
+from refit.registry.entry import Entry
+from refit.registry.ledger import Ledger
+from refit.registry.registry import Registry
 
-registry = Registry(Path(sys.argv[1]), "t")
+registry = Registry.open(Path(sys.argv[1]), "t")
 
 
-def crown(number: int) -> None:
-    def make(book: Book) -> Entry:
-        return book.entry("rollback", who="one", why="of many", version=number, after=number)
+def promote(number: int) -> None:
+    def make(ledger: Ledger) -> Entry:
+        return ledger.entry("rollback", who="one", why="of many", version=number, after=number)
 
     reconcile.enter(registry, make)
 
@@ -23,4 +24,4 @@ def crown(number: int) -> None:
 print("ready", flush=True)
 sys.stdin.readline()
 for word in sys.argv[2:]:
-    crown(int(word))
+    promote(int(word))

@@ -1,7 +1,7 @@
-"""Twenty promotions at once, by real processes on two machines: one order, nothing lost or doubled.
+"""Twenty simultaneous promotions by real processes on two machines: nothing lost or doubled.
 
-A machine here is what two machines do not share: the folder of the project's state, and with it the
-lock. They share the registry alone: one SQLite file, or one PostgreSQL server.
+Two machines are simulated by two state folders, each with its own lock. They share only the
+registry: one SQLite file, or one PostgreSQL server.
 """
 
 import shutil
@@ -17,8 +17,8 @@ import pytest
 
 from refit.core import files
 from refit.promotion import approval
-from refit.registry.client import Registry
-from refit.registry.ledger import Entry
+from refit.registry.entry import Entry
+from refit.registry.registry import Registry
 from refit.tracking.client import connect
 from refit.workspace import servers
 
@@ -32,7 +32,7 @@ LEFT_OUT = shutil.ignore_patterns(".refit", ".venv", "cache", "__pycache__", "tm
 def registry(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """The address of an empty registry, whose artifacts lie where both machines reach them."""
+    """The address of an empty registry, its artifacts in a folder that both machines reach."""
     if request.param == "server":
         yield _mlflow(tmp_path, monkeypatch)
         servers.stop(tmp_path)
@@ -60,7 +60,7 @@ def _address(kind: str, folder: Path) -> AbstractContextManager[str]:
 
 
 def candidates(source: Path, folder: Path, notes: list[str]) -> list[Path]:
-    """A copy of the project for each note, with a bundle of its own, on two machines in turn."""
+    """A copy of the project with another bundle for each note, on two machines in turn."""
     roots = []
     for number, note in enumerate(notes):
         root = folder / f"candidate-{number}"
@@ -74,16 +74,16 @@ def candidates(source: Path, folder: Path, notes: list[str]) -> list[Path]:
     return roots
 
 
-def decide_at_once(roots: list[Path]) -> list[tuple[int, int]]:
-    """The version and the champion before it, of each folder's decision."""
+def decide_together(roots: list[Path]) -> list[tuple[int, int]]:
+    """The version and the previous champion of each folder's decision."""
     command = [sys.executable, str(DECIDE), *map(str, roots)]
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True, timeout=500)
-    return [(int(line.split()[0]), int(line.split()[1])) for line in done.stdout.splitlines()]
+    process = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True, timeout=500)
+    return [(int(line.split()[0]), int(line.split()[1])) for line in process.stdout.splitlines()]
 
 
-def enter_at_once(commands: list[list[str]]) -> None:
-    """Run the program with each of the arguments; all begin to enter at one moment."""
-    begun = [
+def enter_together(commands: list[list[str]]) -> None:
+    """Run the program with each list of arguments; all start to enter at the same time."""
+    processes = [
         subprocess.Popen(
             [sys.executable, str(ENTER), *command],
             text=True,
@@ -92,65 +92,67 @@ def enter_at_once(commands: list[list[str]]) -> None:
         )
         for command in commands
     ]
-    for process in begun:
+    for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    for process in begun:
+    for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    for process in begun:
+    for process in processes:
         process.communicate(timeout=500)
-    assert [process.returncode for process in begun] == [0] * len(begun)
+    assert [process.returncode for process in processes] == [0] * len(processes)
 
 
 def entries(root: Path) -> list[Entry]:
     return [entry for _, entry in approval.history(root).entries]
 
 
-def test_twenty_promotions_at_once(
+def test_twenty_simultaneous_promotions(
     projects: Callable[[str], Any], tmp_path: Path, registry: str
 ) -> None:
-    """Each of twenty candidates becomes champion once, against the one before; the last stays."""
+    """Each of twenty candidates becomes champion once, against the previous one; the last stays."""
     notes = [str(number) for number in range(MANY)]
     roots = candidates(projects("pumps").root, tmp_path, notes)
-    told = decide_at_once(roots)
-    found = entries(roots[0])
-    assert [entry.kind for entry in found] == ["promote"] * MANY
-    assert sorted(entry.version or 0 for entry in found) == sorted(version for version, _ in told)
-    assert len({entry.version for entry in found}) == MANY
-    assert [entry.before for entry in found] == [None, *(entry.after for entry in found[:-1])]
-    assert {(entry.version, entry.before or 0) for entry in found} == set(told)
-    kept = Registry(roots[0], "pumps")
-    assert kept.aliased("champion") == found[-1].after
+    decided = decide_together(roots)
+    entered = entries(roots[0])
+    assert [entry.kind for entry in entered] == ["promote"] * MANY
+    assert sorted(entry.version or 0 for entry in entered) == sorted(
+        version for version, _ in decided
+    )
+    assert len({entry.version for entry in entered}) == MANY
+    assert [entry.before for entry in entered] == [None, *(entry.after for entry in entered[:-1])]
+    assert {(entry.version, entry.before or 0) for entry in entered} == set(decided)
+    shared = Registry.open(roots[0])
+    assert shared.aliases.get("champion") == entered[-1].after
     assert approval.faults(roots[1]) == []
-    tags = kept.marks()
-    assert len(tags) == MANY
-    assert all(sum("refit.decision." in tag for tag in each) == 1 for each in tags.values())
+    versions = shared.versions.all()
+    assert len(versions) == MANY
+    assert all(sum("refit.decision." in tag for tag in version.tags) == 1 for version in versions)
 
 
 def test_one_candidate_on_several_machines_is_decided_once(
     projects: Callable[[str], Any], tmp_path: Path, registry: str
 ) -> None:
-    """The same bundle, judged by four at once, is one version with one entry."""
+    """The same bundle, judged by four processes at the same time, is one version with one entry."""
     roots = candidates(projects("pumps").root, tmp_path, ["same"] * 4)
-    told = decide_at_once(roots)
+    decided = decide_together(roots)
     (entry,) = entries(roots[0])
-    assert {version for version, _ in told} == {entry.version}
+    assert {version for version, _ in decided} == {entry.version}
     assert approval.faults(roots[0]) == []
-    assert Registry(roots[0], "pumps").marks().keys() == {entry.version}
+    assert [version.number for version in Registry.open(roots[0]).versions.all()] == [entry.version]
 
 
 @pytest.mark.parametrize("registry", ["sqlite", "postgresql", "server"], indirect=True)
 def test_the_ledger_alone_orders_writers(tmp_path: Path, registry: str) -> None:
-    """Five processes write twenty entries without any lock: one chain, and aliases that follow."""
-    kept = Registry(tmp_path, "t")
+    """Five processes write twenty entries without a lock: one chain, and the aliases follow it."""
+    shared = Registry.open(tmp_path, "t")
     client = connect(tmp_path)
     client.create_registered_model("t")
     numbers = [str(client.create_model_version("t", "refit:/test").version) for _ in range(MANY)]
-    enter_at_once([[str(tmp_path), *numbers[start::5]] for start in range(5)])
-    book = kept.book()
-    assert sorted(entry.version or 0 for _, entry in book.entries) == list(range(1, MANY + 1))
-    assert len(list(kept.ledger.texts())) > MANY  # races were lost, and passed over
-    assert kept.aliased("champion") == book.champion
-    assert book.all_faults(kept.marks()) == []
+    enter_together([[str(tmp_path), *numbers[start::5]] for start in range(5)])
+    ledger = shared.ledger.read()
+    assert sorted(entry.version or 0 for _, entry in ledger.entries) == list(range(1, MANY + 1))
+    assert len(list(shared.ledger.texts())) > MANY  # entries of lost races are skipped
+    assert shared.aliases.get("champion") == ledger.champion
+    assert ledger.all_damage(shared.versions.entry_tags()) == []

@@ -1,4 +1,4 @@
-"""What people decide, and the days on which somebody has laid hands on the registry."""
+"""Decisions of people, and registries that were changed by hand."""
 
 import json
 import shutil
@@ -18,8 +18,9 @@ from refit.core import files
 from refit.core.errors import RegistryError
 from refit.promotion import approval, decide, judge
 from refit.promotion.decision import Decision
-from refit.registry.client import SAMPLE, Registry
-from refit.registry.ledger import MARK
+from refit.registry.artifacts import EXAMPLES_FILE
+from refit.registry.entry import ENTRY_TAG
+from refit.registry.registry import Registry
 from refit.serving import bundle
 from refit.serving.digest import identity
 from refit.tracking.client import connect
@@ -31,7 +32,7 @@ MODEL = Path("data/bundle/model.onnx")
 
 @pytest.fixture
 def project(projects: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A copy of a project, its registry empty, in which every candidate passes."""
+    """A copy of a project with an empty registry, where every candidate passes."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     real = judge.judge
     monkeypatch.setattr(judge, "judge", lambda *a: replace(real(*a), outcome="promote"))
@@ -39,13 +40,13 @@ def project(projects: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.
 
 
 def candidate(root: Path, number: int) -> Decision:
-    """Decide about another model: the pipeline's own, its last bias moved a little further."""
+    """Decide about the pipeline's model with its last bias moved a little further."""
     move_bias(root / MODEL, number)
     return decide.decide(root)
 
 
 def move_bias(path: Path, steps: int) -> None:
-    """Add 0.01 to the model's last bias so many times."""
+    """Add 0.01 to the model's last bias this many times."""
     model = onnx.load(path)
     floats = [each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT]
     last = [each for each in floats if list(each.dims) == [1]][-1]
@@ -64,22 +65,22 @@ def kinds(root: Path) -> list[tuple[str, int | None, int | None]]:
 
 def stored(root: Path, number: int, name: str) -> Path:
     """A file of a version's bundle in the artifact store."""
-    digest = Registry(root, "pumps").version(number).digest
+    digest = Registry.open(root).versions.get(number).digest
     (path,) = (root / ".refit/mlartifacts").rglob(f"bundle-{digest[:12]}/{name}")
     return path
 
 
 def predictions(root: Path) -> bytes:
-    """The champion's, of the whole holdout, as bytes."""
-    registry = Registry(root, "pumps")
-    champion = registry.champion()
+    """The champion's predictions of the whole holdout, as bytes."""
+    registry = Registry.open(root)
+    champion = registry.champion(registry.ledger.read())
     assert champion is not None
     rows = files.read_parquet(root / "data/prepared/holdout.parquet")
-    return bundle.load(registry.download(champion)).predict(rows).tobytes()
+    return bundle.load(registry.artifacts.download(champion)).predict(rows).tobytes()
 
 
 def test_a_rollback_restores_the_same_predictions(project: Any) -> None:
-    """The champion before is back, byte for byte, and stays although the newer one had passed."""
+    """The previous champion is back, byte for byte, and stays although the newer one had passed."""
     root = project.root
     decide.decide(root)
     first = predictions(root)
@@ -91,7 +92,7 @@ def test_a_rollback_restores_the_same_predictions(project: Any) -> None:
         == "digest verified, loads, predicts its example rows as when it was registered"
     )
     assert predictions(root) == first
-    assert Registry(root, "pumps").aliased("champion") == 1
+    assert Registry.open(root).aliases.get("champion") == 1
     again = decide.decide(root)
     assert again.cached
     assert again.sentence.endswith("rollback of version 1 by ann: too many alarms")
@@ -100,19 +101,19 @@ def test_a_rollback_restores_the_same_predictions(project: Any) -> None:
         approval.rollback(root, None, why="again")
     with pytest.raises(RegistryError, match="version 7 was no champion"):
         approval.rollback(root, 7, why="again")
-    approval.rollback(root, 0, why="begin anew")
-    assert Registry(root, "pumps").champion() is None
-    assert Registry(root, "pumps").aliased("champion") is None
+    approval.rollback(root, 0, why="start again")
+    assert Registry.open(root).ledger.read().champion is None
+    assert Registry.open(root).aliases.get("champion") is None
 
 
 def test_which_version_was_live_is_known_afterwards(project: Any) -> None:
-    """The ledger says it for every moment, also through the command."""
+    """The ledger says it for every moment, and the command prints it."""
     before = datetime.now(UTC)
     decide.decide(project.root)
     assert approval.live(project.root, before - timedelta(days=1)) is None
     assert approval.live(project.root, datetime.now(UTC)) == 1
-    told = project.call("refit", "history", "--at", "2100-01-01T12:00").stdout
-    assert told == "version 1\n"
+    printed = project.call("refit", "history", "--at", "2100-01-01T12:00").stdout
+    assert printed == "version 1\n"
     assert "no version" in project.call("refit", "history", "--at", "2013-11-15T12:00+0100").stdout
 
 
@@ -123,21 +124,21 @@ def test_a_person_is_asked_and_answers(project: Any) -> None:
     waits = decide.decide(root)
     assert waits.sentence.startswith("Version 1 has earned promotion and waits for a person")
     assert waits.ask().endswith("`refit approve 1` or `refit reject 1 --why ...`")
-    registry = Registry(root, "pumps")
-    assert (registry.aliased("champion"), registry.aliased("challenger")) == (None, 1)
+    registry = Registry.open(root)
+    assert (registry.aliases.get("champion"), registry.aliases.get("challenger")) == (None, 1)
     assert decide.decide(root).waits
     shown = project.call("refit", "approve", "1", "--why", "looks right").stdout
     assert shown.startswith("Version 1 is champion now.\n(digest verified")
-    assert (registry.aliased("champion"), registry.aliased("challenger")) == (1, None)
-    said = r"version 1 does not wait.*entry 2 of the ledger: approve by .*none waits"
-    with pytest.raises(RegistryError, match=said):
+    assert (registry.aliases.get("champion"), registry.aliases.get("challenger")) == (1, None)
+    message = r"version 1 does not wait.*entry 2 of the ledger: approve by .*none waits"
+    with pytest.raises(RegistryError, match=message):
         approval.reject(root, 1, why="too late")
     assert not decide.decide(root).waits
     assert [entry[0] for entry in kinds(root)] == ["wait", "approve"]
 
 
 def test_a_newer_candidate_takes_the_place_of_one_that_waits(project: Any) -> None:
-    """Only the newest is asked about; who answers for the older is told."""
+    """Only the newest waits; an answer about the older one is an error that says so."""
     root = project.root
     decide.decide(root)
     ask_a_person(project)
@@ -151,10 +152,10 @@ def test_a_newer_candidate_takes_the_place_of_one_that_waits(project: Any) -> No
     ):
         approval.approve(root, 2, why="")
     approval.reject(root, 3, why="wait for spring", who="ann")
-    assert Registry(root, "pumps").aliased("challenger") is None
+    assert Registry.open(root).aliases.get("challenger") is None
     found = decide.decide(root)
     assert not found.waits
-    assert found.sentence.endswith("decline of version 3 by ann: wait for spring")
+    assert found.sentence.endswith("reject of version 3 by ann: wait for spring")
 
 
 def damage(root: Path, what: str) -> None:
@@ -164,7 +165,7 @@ def damage(root: Path, what: str) -> None:
     elif what == "gone":
         shutil.rmtree(stored(root, 1, "model.onnx").parent)
     elif what == "examples":
-        path = stored(root, 1, SAMPLE)
+        path = stored(root, 1, EXAMPLES_FILE)
         files.write_parquet(files.read_parquet(path).head(3), path)
     else:  # a model that was swapped together with its digest
         path = stored(root, 1, "model.onnx")
@@ -175,7 +176,7 @@ def damage(root: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "message"),
     [
         ("model", "not the one that was registered"),
         ("gone", "the bundle cannot be downloaded|only a part"),
@@ -184,21 +185,22 @@ def damage(root: Path, what: str) -> None:
     ],
 )
 def test_a_version_that_fails_its_check_never_becomes_champion(
-    project: Any, what: str, said: str
+    project: Any, what: str, message: str
 ) -> None:
-    """Each kind of damage is said, and champion, alias and ledger stay as they are."""
+    """Each kind of damage is an error, and champion, alias and ledger stay as they are."""
     root = project.root
     decide.decide(root)
     candidate(root, 1)
     damage(root, what)
     before = kinds(root)
-    with pytest.raises(RegistryError, match=said):
+    with pytest.raises(RegistryError, match=message):
         approval.rollback(root, 1, why="it was better")
     assert kinds(root) == before
-    assert Registry(root, "pumps").aliased("champion") == 2
+    assert Registry.open(root).aliases.get("champion") == 2
 
 
-def lay_hands_on(root: Path, what: str) -> None:
+def change_by_hand(root: Path, what: str) -> None:
+    """Change the registry as the key of DAMAGE says."""
     client = connect(root)
     if what == "alias":
         client.set_registered_model_alias("pumps", "champion", "1")
@@ -238,25 +240,25 @@ DAMAGE = {
 BROKEN = {"last entry", "first entry", "changed entry", "ledger"}
 
 
-def test_a_sound_ledger_is_said_to_be(project: Any) -> None:
+def test_an_undamaged_ledger_is_confirmed(project: Any) -> None:
     """`refit history --verify` says so, with status 0."""
     decide.decide(project.root)
     assert "the ledger is whole" in project.call("refit", "history", "--verify").stdout
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_what_was_done_by_hand_is_found(project: Any, what: str) -> None:
-    """It is named with status 1; a broken ledger decides nothing until a person has mended it."""
+def test_every_change_by_hand_is_found(project: Any, what: str) -> None:
+    """It is named with status 1; nothing is decided on a damaged ledger until a person repairs it."""
     root = project.root
     decide.decide(root)
     candidate(root, 1)
     assert approval.faults(root) == []
     assert doctor._ledger(root).ok
-    lay_hands_on(root, what)
+    change_by_hand(root, what)
     assert any(fault.startswith(DAMAGE[what]) for fault in approval.faults(root))
-    told = project.call("refit", "history", "--verify", check=False)
-    assert told.returncode == 1
-    assert f"wrong {DAMAGE[what]}" in told.stdout
+    printed = project.call("refit", "history", "--verify", check=False)
+    assert printed.returncode == 1
+    assert f"wrong {DAMAGE[what]}" in printed.stdout
     check = doctor._ledger(root)
     assert (check.ok, DAMAGE[what] in check.detail) == (False, True)
     if what in BROKEN:
@@ -270,30 +272,29 @@ def test_what_was_done_by_hand_is_found(project: Any, what: str) -> None:
     if what in BROKEN or what == "version":
         approval.rollback(root, 1, why="from the backup's list", who="ann")
         entry = approval.history(root).entries[-1][1]
-        assert entry.kind == ("mend" if what in BROKEN else "rollback")
+        assert entry.kind == ("repair" if what in BROKEN else "rollback")
     decided = candidate(root, 2)
     assert decided.outcome == "promote"
-    kept = Registry(root, "pumps")
-    assert kept.aliased("champion") == kept.book().champion == decided.version
-    assert kept.book().broken(kept.marks()) == []
+    registry = Registry.open(root)
+    ledger, versions = registry.ledger.read(), registry.versions.all()
+    assert registry.aliases.get("champion") == ledger.champion == decided.version
+    assert ledger.unrepaired(registry.versions.entry_tags()) == []
     if what == "ledger":
-        assert any("refit.lost." in tag for tags in kept.marks().values() for tag in tags)
-        assert any(f"{MARK}1" in tags for tags in kept.marks().values())
+        assert any("refit.lost." in tag for version in versions for tag in version.tags)
+        assert any(f"{ENTRY_TAG}1" in version.tags for version in versions)
 
 
-def test_a_registry_that_cannot_be_asked_is_said(
-    project: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Unreachable, or of an older MLflow: one paragraph with the way out, and nothing is lost."""
+def test_an_unusable_registry_is_one_error(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unreachable, or of an older MLflow: one paragraph that says what to do; nothing is lost."""
     root = project.root
     decide.decide(root)
     with closing(sqlite3.connect(root / ".refit/mlflow.db")) as database, database:
         (now,) = database.execute("select version_num from alembic_version").fetchone()
         database.execute("update alembic_version set version_num = 'bd07f7e963c5'")
-    told = project.call("refit", "rollback", "--why", "it is old", check=False).stderr
-    assert "its database is of an older MLflow" in told
-    assert "mlflow db upgrade sqlite:///" in told
-    assert "Traceback" not in told
+    printed = project.call("refit", "rollback", "--why", "it is old", check=False).stderr
+    assert "its database is of an older MLflow" in printed
+    assert "mlflow db upgrade sqlite:///" in printed
+    assert "Traceback" not in printed
     with closing(sqlite3.connect(root / ".refit/mlflow.db")) as database, database:
         database.execute("update alembic_version set version_num = ?", (now,))
     assert kinds(root) == [("promote", 1, 1)]
@@ -308,7 +309,7 @@ def test_a_registry_that_cannot_be_asked_is_said(
 def test_a_decision_whose_version_or_evidence_is_gone_still_stands(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its evidence it is told from the ledger; a deleted version is registered anew."""
+    """Without its evidence it is read from the ledger; a deleted version is registered again."""
     root = project.root
     decide.decide(root)
     passing = judge.judge
@@ -321,20 +322,20 @@ def test_a_decision_whose_version_or_evidence_is_gone_still_stands(
     assert (again.outcome, again.cached, again.evidence) == ("reject", True, {})
     assert again.sentence == rejected.sentence
     client.delete_model_version("pumps", "2")
-    anew = decide.decide(root)
-    assert (anew.outcome, anew.cached, anew.version) == ("reject", False, 3)
+    new = decide.decide(root)
+    assert (new.outcome, new.cached, new.version) == ("reject", False, 3)
     assert decide.decide(root).cached
 
 
-def test_evidence_of_an_older_form_is_still_read(project: Any) -> None:
-    """What an older Refit recorded has not all that is shown today: the sentence remains."""
+def test_evidence_that_lost_fields_by_hand_is_still_read(project: Any) -> None:
+    """Without the fields that a report shows, the sentence remains."""
     root = project.root
     decide.decide(root)
     client = connect(root)
     tags = client.get_model_version("pumps", "1").tags
     tag = next(name for name in tags if "decision" in name)
-    older = json.loads(tags[tag]) | {"evidence": {"metric": "log_loss"}}
-    client.set_model_version_tag("pumps", "1", tag, json.dumps(older))
+    shortened = json.loads(tags[tag]) | {"evidence": {"metric": "log_loss"}}
+    client.set_model_version_tag("pumps", "1", tag, json.dumps(shortened))
     found = decide.decide(root)
     assert found.cached
     assert found.sentence.startswith("Version 1 is the champion")

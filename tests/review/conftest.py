@@ -8,7 +8,7 @@ import pytest
 
 from refit.core import files
 from refit.promotion import decide
-from refit.registry.client import Registry
+from refit.registry.registry import Registry
 from refit.review import publish
 
 HOSTILE = '<script>alert("x")</script>'
@@ -49,7 +49,7 @@ def _decide(root: Path, dataset: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         done = decide.decide(root)
-        assert publish.publish(root, Registry(root, dataset), done.version, done.key)
+        assert publish.publish(root, Registry.open(root, dataset), done.version, done.key)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from refit.dataset_card import About
-from refit.registry.client import Version
+from refit.registry.version import Version
 from refit.review import changes
 from refit.review.changes import Difference
 from refit.review.stored import Kept

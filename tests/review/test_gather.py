@@ -11,8 +11,9 @@ from refit.core.errors import RegistryError
 from refit.evaluation import metrics
 from refit.promotion import evidence
 from refit.registry import resolve
-from refit.registry.client import Registry
+from refit.registry.registry import Registry
 from refit.review import build, comparison, html, model_card, stored
+from refit.tracking.client import connect
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +24,8 @@ def artifacts(root: Path, name: str) -> list[Path]:
 
 def test_both_sides_are_measured_on_the_same_rows(pumps: Path) -> None:
     """The rival's metrics are those of its own predictions on the rows of the decision."""
-    registry = Registry(pumps, "pumps")
-    review = build.of_version(pumps, registry, registry.version(1))
+    registry = Registry.open(pumps)
+    review = build.of_version(pumps, registry, registry.versions.get(1))
     stored = files.read_parquet(pumps / paths.PREDICTIONS)
     target, linear = (stored[name].to_numpy().astype(np.float64) for name in ("target", "linear"))
     expected = metrics.score("binary", target, linear)
@@ -37,8 +38,8 @@ def test_both_sides_are_measured_on_the_same_rows(pumps: Path) -> None:
 
 def test_the_slices_add_up_to_the_whole(pumps: Path) -> None:
     """The gains of a column's slices, weighted by their rows, are the gain of the decision."""
-    registry = Registry(pumps, "pumps")
-    review = build.of_version(pumps, registry, registry.version(1))
+    registry = Registry.open(pumps)
+    review = build.of_version(pumps, registry, registry.versions.get(1))
     assert review.gain is not None
     total = sum((row.gain.value or 0) * row.rows for row in review.slices)
     assert total / review.gain.rows == pytest.approx(review.gain.estimate.value, rel=1e-3)
@@ -46,9 +47,9 @@ def test_the_slices_add_up_to_the_whole(pumps: Path) -> None:
 
 def test_everything_comes_from_the_registry(pumps: Path, tmp_path: Path) -> None:
     """With the data gone, the review is the same but for what Git tells."""
-    registry = Registry(pumps, "pumps")
-    whole = build.of_version(pumps, registry, registry.version(2))
-    bare = build.of_version(tmp_path, registry, registry.version(2))
+    registry = Registry.open(pumps)
+    whole = build.of_version(pumps, registry, registry.versions.get(2))
+    bare = build.of_version(tmp_path, registry, registry.versions.get(2))
     assert bare.metrics == whole.metrics
     assert bare.curves == whole.curves
     assert bare.tables == whole.tables
@@ -70,16 +71,16 @@ def test_everything_comes_from_the_registry(pumps: Path, tmp_path: Path) -> None
 def test_a_missing_piece_is_named(pumps: Path, name: str, phrase: str) -> None:
     """Without a file the page is made all the same, and says which piece is not there."""
     stored = {path: path.read_bytes() for path in artifacts(pumps, name)}
-    registry = Registry(pumps, "pumps")
+    registry = Registry.open(pumps)
     try:
         for path in stored:
             path.unlink()
-        review = build.of_version(pumps, registry, registry.version(2))
+        review = build.of_version(pumps, registry, registry.versions.get(2))
         assert any(phrase in piece for piece in review.missing)
         assert phrase in html.render(review)
         for path in stored:
             path.write_bytes(b"{ half")
-        damaged = build.of_version(pumps, registry, registry.version(2))
+        damaged = build.of_version(pumps, registry, registry.versions.get(2))
         assert any(f"{phrase} (its file is damaged)" in piece for piece in damaged.missing)
         assert html.render(damaged)
         assert model_card.markdown(damaged)
@@ -90,8 +91,8 @@ def test_a_missing_piece_is_named(pumps: Path, name: str, phrase: str) -> None:
 
 def test_two_versions_are_compared_on_common_rows(pumps: Path) -> None:
     """The same network twice: no difference at all, on every row of the holdout."""
-    registry = Registry(pumps, "pumps")
-    review = build.of_two(pumps, registry, registry.version(1), registry.version(2))
+    registry = Registry.open(pumps)
+    review = build.of_two(pumps, registry, registry.versions.get(1), registry.versions.get(2))
     assert review.gain is not None
     assert review.gain.rows == files.read_json(pumps / "data/evaluation/metrics.json")["rows"]
     assert review.gain.estimate.value == 0
@@ -102,8 +103,8 @@ def test_two_versions_are_compared_on_common_rows(pumps: Path) -> None:
 
 def test_a_comparison_has_a_direction(pumps: Path) -> None:
     """The other way round, a gain changes its sign, and its bounds their places."""
-    registry = Registry(pumps, "pumps")
-    first = stored.read(registry, registry.version(1), registry.book())
+    registry = Registry.open(pumps)
+    first = stored.read(registry, registry.versions.get(1), registry.ledger.read())
     assert first.scored is not None
     assert first.signature is not None
     there = comparison.pair(first.scored, first.signature, ("network", "linear"))
@@ -118,7 +119,7 @@ def test_a_comparison_has_a_direction(pumps: Path) -> None:
     assert one.value > 0
     figures = [-value for value in (other.value, other.upper, other.lower) if value is not None]
     assert [one.value, one.lower, one.upper] == pytest.approx(figures)
-    old, new = registry.version(1), registry.version(2)
+    old, new = registry.versions.get(1), registry.versions.get(2)
     assert build.of_two(pumps, registry, old, new).labels == ("version 2", "version 1")
     assert build.of_two(pumps, registry, new, old).labels == ("version 1", "version 2")
 
@@ -127,12 +128,12 @@ def test_versions_without_common_rows_are_told_apart(pumps: Path, tmp_path: Path
     """Each metric is of its own holdout, which is said, and baselines are left out."""
     copy = tmp_path / "copy"
     shutil.copytree(pumps, copy, symlinks=True)
-    registry = Registry(copy, "pumps")
+    registry = Registry.open(copy)
     stored = {path: path.read_bytes() for path in artifacts(pumps, "*.parquet")}
     try:
         for path in stored:
             path.unlink()
-        review = build.of_two(copy, registry, registry.version(1), registry.version(2))
+        review = build.of_two(copy, registry, registry.versions.get(1), registry.versions.get(2))
     finally:
         for path, data in stored.items():
             path.write_bytes(data)
@@ -145,8 +146,8 @@ def test_versions_without_common_rows_are_told_apart(pumps: Path, tmp_path: Path
 
 def test_versions_have_many_names(pumps: Path) -> None:
     """A number, an alias, a run and a commit name a version; anything else is one paragraph."""
-    registry = Registry(pumps, "pumps")
-    first, second = registry.versions()
+    registry = Registry.open(pumps)
+    first, second = registry.versions.all()
     assert resolve.find(pumps, registry, None) == second
     assert resolve.find(pumps, registry, "1") == first
     assert resolve.find(pumps, registry, "@champion") == first
@@ -161,9 +162,9 @@ def test_a_rival_that_somebody_deleted_is_named(pumps: Path, tmp_path: Path) -> 
     """The decision stays on the page; only what is told of the rival alone is missing."""
     copy = tmp_path / "copy"
     shutil.copytree(pumps, copy, symlinks=True)
-    registry = Registry(copy, "pumps")
-    registry._client.delete_model_version("pumps", "1")
-    review = build.of_version(copy, registry, registry.version(2))
+    registry = Registry.open(copy)
+    connect(copy).delete_model_version("pumps", "1")
+    review = build.of_version(copy, registry, registry.versions.get(2))
     assert any("version 1, its rival" in piece for piece in review.missing)
     assert review.groups
     assert html.render(review)
@@ -176,4 +177,4 @@ def test_an_unreachable_registry_is_one_paragraph(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(RegistryError, match="MLflow cannot be reached"):
-        Registry(pumps, "pumps")
+        Registry.open(pumps)

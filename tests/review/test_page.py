@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from refit.registry.client import Registry
+from refit.registry.registry import Registry
 from refit.review import build, html
 from tests.review.conftest import HOSTILE
 
@@ -52,8 +52,8 @@ class Page(HTMLParser):
 
 
 def render(root: Path, dataset: str, number: int) -> str:
-    registry = Registry(root, dataset)
-    return html.render(build.of_version(root, registry, registry.version(number)))
+    registry = Registry.open(root, dataset)
+    return html.render(build.of_version(root, registry, registry.versions.get(number)))
 
 
 @pytest.mark.slow
@@ -87,8 +87,8 @@ def test_the_page_has_every_part(pumps: Path) -> None:
     found = Page(text)
     parts = ["verdict", "gates", "metrics", "curves", "slices", "changes", "data", "lineage"]
     assert [name[1:] for name in found.every("href")][: len(parts)] == parts
-    registry = Registry(pumps, "pumps")
-    (decision,) = registry.version(2).decisions()
+    registry = Registry.open(pumps)
+    (decision,) = registry.versions.get(2).decisions()
     words = "".join(found.text)
     assert words.index(decision["sentence"]) < words.index("Every gate of the policy")
     for gate in decision["evidence"]["gates"]:

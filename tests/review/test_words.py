@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from refit.registry.client import DESCRIPTION, REVIEWED, Registry
+from refit.registry.artifacts import DESCRIPTION_LIMIT
+from refit.registry.registry import Registry
+from refit.registry.version import REVIEWED
 from refit.review import build, html, model_card, publish, terminal
 from refit.review.comparison import Estimate
+from refit.tracking.client import connect
 from tests.review.conftest import HOSTILE
 
 
 def review(root: Path, number: int) -> build.Review:
-    registry = Registry(root, "pumps")
-    return build.of_version(root, registry, registry.version(number))
+    registry = Registry.open(root)
+    return build.of_version(root, registry, registry.versions.get(number))
 
 
 def printed(found: build.Review, width: int) -> str:
@@ -59,9 +62,8 @@ def test_the_card_is_written_from_evidence(pumps: Path) -> None:
 @pytest.mark.slow
 def test_the_version_is_described_by_its_card(pumps: Path) -> None:
     """Verdict, gates that did not pass, and what fits of the card into MLflow's database."""
-    registry = Registry(pumps, "pumps")
     found = review(pumps, 2)
-    told = registry._client.get_model_version("pumps", "2").description
+    told = connect(pumps).get_model_version("pumps", "2").description
     assert told == model_card.description(found)
     assert told.startswith(f"**{model_card.escape(found.sentence)}**")
     for gate in (gate for _, group in found.groups for gate in group if gate.result != "pass"):
@@ -69,7 +71,7 @@ def test_the_version_is_described_by_its_card(pumps: Path) -> None:
     for heading in ("Intended use", "Limits", "How to make it again"):
         assert f"## {heading}" in told
     long = model_card.description(replace(found, slices=found.slices * 300))
-    assert len(long) <= DESCRIPTION
+    assert len(long) <= DESCRIPTION_LIMIT
     assert "## By slice" not in long
     assert "## How to make it again" in long
     assert "`model-card-2.md`" in long
@@ -80,14 +82,16 @@ def test_a_long_report_is_cut_for_the_database(pumps: Path, tmp_path: Path) -> N
     """The description takes whole lines of it, the file of the decision takes all."""
     copy = tmp_path / "copy"
     shutil.copytree(pumps, copy, symlinks=True)
-    registry = Registry(copy, "pumps")
+    registry = Registry.open(copy)
     (report,) = (pumps / ".refit/mlartifacts").rglob("decision-2.md")  # MLflow knows no other place
     before = report.read_bytes()
-    registry.log(registry.version(2), metrics={}, folders={}, report="a line\n" * 999, inputs={})
+    registry.artifacts.log_evaluation(
+        registry.versions.get(2), metrics={}, folders={}, report="a line\n" * 999, inputs={}
+    )
     assert report.read_text() == "a line\n" * 999
     report.write_bytes(before)
-    told = registry._client.get_model_version("pumps", "2").description
-    assert told == "a line\n" * (DESCRIPTION // len("a line\n"))
+    told = connect(copy).get_model_version("pumps", "2").description
+    assert told == "a line\n" * (DESCRIPTION_LIMIT // len("a line\n"))
 
 
 @pytest.mark.slow
@@ -111,8 +115,8 @@ def test_a_page_that_cannot_be_drawn_fails_no_decision(
     """One warning; what was decided and described before stays as it was."""
     copy = tmp_path / "copy"
     shutil.copytree(pumps, copy, symlinks=True)
-    registry = Registry(copy, "pumps")
-    before = registry.version(2)
+    registry = Registry.open(copy)
+    before = registry.versions.get(2)
 
     def broken(_: build.Review) -> str:
         raise MemoryError("no room to draw")
@@ -122,7 +126,7 @@ def test_a_page_that_cannot_be_drawn_fails_no_decision(
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "the review could not be made: MemoryError: no room to draw" in told
-    after = registry.version(2)
+    after = registry.versions.get(2)
     assert {t: v for t, v in after.tags.items() if before.tags.get(t) != v} == {
         t: "no" for t in after.tags if t.startswith(REVIEWED)
     }
@@ -132,13 +136,13 @@ def test_a_page_that_cannot_be_drawn_fails_no_decision(
 @pytest.mark.slow
 def test_the_report_leads_to_the_page(pumps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link where MLflow is served; elsewhere the command that writes the page."""
-    registry = Registry(pumps, "pumps")
-    version = registry.version(2)
+    registry = Registry.open(pumps)
+    version = registry.versions.get(2)
     assert "`refit review 2` writes review-2.html" in publish.where(pumps, registry, version)
     served = SimpleNamespace(url="http://127.0.0.1:5000")
     monkeypatch.setattr(publish.servers, "running", lambda _: {"mlflow": served})
     address = publish.where(pumps, registry, version).partition("(")[2].partition(")")[0]
-    number = registry._client.get_run(version.run).info.experiment_id
+    number = connect(pumps).get_run(version.run).info.experiment_id
     expected = f"/#/experiments/{number}/runs/{version.run}/artifacts/review-2.html"
     assert address == f"http://127.0.0.1:5000{expected}"
 

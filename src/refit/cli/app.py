@@ -115,23 +115,27 @@ def promote() -> None:
 
 @app.command()
 def lineage(
-    version: Annotated[str, typer.Argument(help="A number, or an alias such as `@champion`.")],
+    version: Annotated[
+        str,
+        typer.Argument(help="A number, an alias such as `@champion`, an MLflow run, or a commit."),
+    ],
     full: Annotated[bool, typer.Option("--json", help="Print the whole lineage.json.")] = False,
 ) -> None:
     """Say where a registered version came from: commit, data, packages, machine, grade."""
     import json
 
-    from refit.reproducibility import versions
+    from refit.registry import resolve
+    from refit.registry.registry import Registry
+    from refit.reproducibility.lineage import lineage_lines
 
     root = _root()
-    found = versions.find(root, version)
-    if found is None:
-        raise typer.BadParameter("expected a number, or an alias such as @champion")
-    told = versions.lineage(root, found)
+    registry = Registry.open(root)
+    found = resolve.find(root, registry, version)
+    stored = registry.artifacts.lineage(found)
     if full:
-        print(json.dumps(told, indent=2, sort_keys=True))
+        print(json.dumps(stored, indent=2, sort_keys=True))
         return
-    for line in versions.lines(told, found):
+    for line in lineage_lines(stored, found):
         console.print(escape(line))
 
 
@@ -160,25 +164,27 @@ def reproduce(
     Everything runs aside, from raw partitions on, with nothing restored; the workspace stays as it
     is. The grade that was reached is written onto the version. Status 1 when anything differs.
     """
-    from refit.reproducibility import reproduce as again
-    from refit.reproducibility import versions
+    from refit.registry.registry import Registry
+    from refit.reproducibility.record import record
+    from refit.reproducibility.reproduce import reproduce as run_again
+    from refit.reproducibility.target import find_target
 
     root = _root()
-    target = versions.target(root, version)
-    console.print(f"making commit {target.commit[:12]} again, in a folder aside")
-    made = again.reproduce(
+    registry = Registry.open(root)
+    target = find_target(root, registry, version)
+    console.print(f"reproducing commit {target.commit[:12]} in a temporary folder")
+    result = run_again(
         root,
         target,
         lambda line: None if quiet else console.print(f"  {escape(line)}", style="dim"),
         threads=tuple(threads or ()),
         own_environment=own_environment,
     )
-    found = versions.find(root, version)
-    if found is not None:
-        versions.record(root, found, made)
-    for line in made.lines():
+    if target.version is not None:
+        record(registry, target.version.number, result)
+    for line in result.lines():
         console.print(escape(line))
-    if made.grade is None:
+    if result.grade is None:
         raise typer.Exit(1)
 
 

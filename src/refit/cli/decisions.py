@@ -78,7 +78,7 @@ def reject(
     number: Number,
     why: Annotated[str, typer.Option(help="The reason, kept in the ledger for good.")],
 ) -> None:
-    """Decline the version that waits for a person; the champion stays."""
+    """Reject the version that waits for a person; the champion stays."""
     from refit.promotion import approval
 
     root = at_root()

@@ -39,13 +39,13 @@ def review(
     lineage and model card. The page needs no network and no server.
     """
     from refit.registry import resolve
-    from refit.registry.client import Registry
+    from refit.registry.registry import Registry
     from refit.review import build
     from refit.review.publish import file_name
 
     here = Path.cwd()
     root = at_root()
-    registry = Registry.of(root)
+    registry = Registry.open(root)
     found = build.of_version(root, registry, resolve.find(root, registry, version))
     _give(found, here / (output or file_name(found.version)), text=text, show=show)
 
@@ -63,12 +63,12 @@ def compare(
     Printed, or written as a page with `--output`.
     """
     from refit.registry import resolve
-    from refit.registry.client import Registry
+    from refit.registry.registry import Registry
     from refit.review import build
 
     here = Path.cwd()
     root = at_root()
-    registry = Registry.of(root)
+    registry = Registry.open(root)
     versions = [resolve.find(root, registry, name) for name in (old, new)]
     found = build.of_two(root, registry, *versions)
     page = output or Path(f"compare-{versions[0].number}-{versions[1].number}.html")

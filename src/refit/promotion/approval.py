@@ -13,10 +13,13 @@ from pathlib import Path
 from refit.core import files
 from refit.core.errors import RefitError, RegistryError
 from refit.evaluation.predictions import TOLERANCE
-from refit.registry import ledger as registry_ledger
 from refit.registry import reconcile
-from refit.registry.client import EXAMPLES, SAMPLE, Registry, Version, aliases
-from refit.registry.ledger import Book, Entry, Kind
+from refit.registry.aliases import expected_aliases
+from refit.registry.artifacts import EXAMPLES_FILE
+from refit.registry.entry import Entry, Kind, text_digest
+from refit.registry.ledger import Ledger
+from refit.registry.registry import Registry
+from refit.registry.version import EXAMPLES, Version
 from refit.serving import input_example
 from refit.workspace import git
 
@@ -44,35 +47,37 @@ def approve(root: Path, number: int, *, why: str, who: str = "") -> Move:
     Raises:
         RegistryError: the version does not wait, or does not pass the check.
     """
-    registry = Registry.of(root)
+    registry = Registry.open(root)
     with registry.locked():
-        _require_waiting(reconcile.sound(registry), number)
-        checked = check(registry, registry.version(number))
+        _require_waiting(reconcile.intact(registry), number)
+        checked = check(registry, registry.versions.get(number))
 
-        def entry(ledger: Book) -> Entry:
+        def make(ledger: Ledger) -> Entry:
             _require_waiting(ledger, number)
             return _entry(ledger, "approve", root, who, why, version=number, after=number)
 
-        reconcile.enter(registry, entry)
+        reconcile.enter(registry, make)
     return Move(sentence=f"Version {number} is champion now.", checked=checked)
 
 
 def reject(root: Path, number: int, *, why: str, who: str = "") -> Move:
-    """Reject the version that waits; the champion stays.
+    """Let the version that waits wait no longer; the champion stays.
 
     Raises:
         RegistryError: the version does not wait.
     """
-    registry = Registry.of(root)
+    registry = Registry.open(root)
     with registry.locked():
-        reconcile.sound(registry)
+        reconcile.intact(registry)
 
-        def entry(ledger: Book) -> Entry:
+        def make(ledger: Ledger) -> Entry:
             _require_waiting(ledger, number)
-            return _entry(ledger, "decline", root, who, why, version=number, after=ledger.champion)
+            return _entry(ledger, "reject", root, who, why, version=number, after=ledger.champion)
 
-        champion = reconcile.enter(registry, entry).champion
-    stays = f"version {champion} stays champion" if champion else "there is no champion"
+        ledger = reconcile.enter(registry, make)
+    stays = (
+        f"version {ledger.champion} stays champion" if ledger.champion else "there is no champion"
+    )
     return Move(sentence=f"Version {number} is rejected; {stays}.", checked="")
 
 
@@ -91,21 +96,23 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
         RegistryError: there is no such version, it was never champion, or it does not pass the
             check.
     """
-    registry = Registry.of(root)
+    registry = Registry.open(root)
     with registry.locked():
-        damage = _damage(registry)
-        target = _target(registry.book(), to, any_version=bool(damage))
-        checked = check(registry, registry.version(target)) if target else ""
+        tags = registry.versions.entry_tags()
+        ledger = registry.ledger.read()
+        broken = "; ".join(damage.message for damage in ledger.unrepaired(tags))
+        target = _target(ledger, to, any_version=bool(broken))
+        checked = check(registry, registry.versions.get(target)) if target else ""
 
-        def entry(ledger: Book) -> Entry:
-            if damage:
-                reason = f"{why} (after {damage})"
-                return _entry(ledger, "mend", root, who, reason, version=target, after=target)
+        def make(ledger: Ledger) -> Entry:
+            if broken:
+                said = f"{why} (after {broken})"
+                return _entry(ledger, "repair", root, who, said, version=target, after=target)
             if ledger.champion == target:
                 raise _already(target)
             return _entry(ledger, "rollback", root, who, why, version=target, after=target)
 
-        (reconcile.mend if damage else reconcile.enter)(registry, entry)
+        (reconcile.repair if broken else reconcile.enter)(registry, make)
     if target is None:
         sentence = "There is no champion now: the next candidate must beat the linear baseline."
         return Move(sentence=sentence, checked=checked)
@@ -113,11 +120,11 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
 
 
 def answered(root: Path, number: int) -> str:
-    """Why a version that waited no longer waits; '' while it waits."""
+    """Why a version that waited does so no longer; '' while it waits."""
     ledger = history(root)
     if ledger.waiting == number:
         return ""
-    return f"version {number} does not wait: {_end(ledger, number)}"
+    return f"version {number} does not wait: {_ended(ledger, number)}"
 
 
 def check(registry: Registry, version: Version) -> str:
@@ -127,9 +134,9 @@ def check(registry: Registry, version: Version) -> str:
         RegistryError: its bundle is not what was registered, does not load, or predicts something
             else.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = registry.fetch(version, Path(temporary))
-        examples = folder / SAMPLE
+    with tempfile.TemporaryDirectory() as aside:
+        folder = registry.artifacts.fetch(version, Path(aside))
+        examples = folder / EXAMPLES_FILE
         if not examples.is_file() or files.digest(examples) != version.tags.get(EXAMPLES):
             raise _refused(version, "its example rows are not those that were registered")
         difference = _difference(folder, examples, version)
@@ -138,24 +145,26 @@ def check(registry: Registry, version: Version) -> str:
     return CHECKED
 
 
-def history(root: Path) -> Book:
-    """The ledger."""
-    return Registry.of(root).book()
+def history(root: Path) -> Ledger:
+    """The ledger as it stands."""
+    return Registry.open(root).ledger.read()
 
 
 def faults(root: Path) -> list[str]:
-    """What `refit history --verify` reports: damaged entries, moved aliases, lost evidence."""
-    registry = Registry.of(root)
-    tags = registry.marks()
-    ledger = registry.book()
-    errors = [fault.said for fault in ledger.broken(tags)]
-    for alias, wanted in aliases(ledger).items():
-        named = registry.aliased(alias)
+    """What `refit history --verify` finds: changed or missing entries, aliases, lost evidence."""
+    registry = Registry.open(root)
+    versions = registry.versions.all()
+    ledger = registry.ledger.read()
+    entry_tags = {version.number: version.entry_tags for version in versions}
+    errors = [damage.message for damage in ledger.unrepaired(entry_tags)]
+    for alias, wanted in expected_aliases(ledger).items():
+        named = registry.aliases.get(alias)
         if named != wanted:
             errors.append(
                 f"the alias {alias} names {_version(named)}, the ledger {_version(wanted)}: it was"
                 " moved by hand, or a decision was interrupted; the next run corrects it"
             )
+    tags = {version.number: version.tags for version in versions}
     errors += [
         f"{_version(number)} was champion or waits, but is gone from the registry"
         for number in sorted({*ledger.champions(), *([ledger.waiting] if ledger.waiting else [])})
@@ -169,14 +178,8 @@ def live(root: Path, moment: datetime) -> int | None:
     return history(root).live(moment)
 
 
-def _damage(registry: Registry) -> str:
-    """What was changed by hand in the ledger; '' where nothing was."""
-    tags = registry.marks()
-    return "; ".join(fault.said for fault in registry.book().broken(tags))
-
-
 def _entry(
-    ledger: Book,
+    ledger: Ledger,
     kind: Kind,
     root: Path,
     who: str,
@@ -185,27 +188,28 @@ def _entry(
     version: int | None,
     after: int | None,
 ) -> Entry:
-    return ledger.entry(kind, who=who or git.user(root), why=why, version=version, after=after)
+    who = who or git.user(root)
+    return ledger.entry(kind, who=who, why=why, version=version, after=after)
 
 
-def _require_waiting(ledger: Book, number: int) -> None:
+def _require_waiting(ledger: Ledger, number: int) -> None:
     if ledger.waiting == number:
         return
     raise RegistryError(
         f"version {number} does not wait for a person",
-        got=_end(ledger, number),
+        got=_ended(ledger, number),
         expected=f"version {ledger.waiting}" if ledger.waiting else "no version: none waits",
         do="`refit history` prints what was decided; `refit rollback --to V` makes an earlier"
         " champion champion again",
     )
 
 
-def _end(ledger: Book, number: int) -> str:
-    """The entry that ended the wait of a version, in words."""
+def _ended(ledger: Ledger, number: int) -> str:
+    """What ended the wait of a version."""
     answers = [
         (place, entry)
         for place, entry in ledger.entries
-        if entry.version == number and entry.kind in {"approve", "decline"}
+        if entry.version == number and entry.by_person and entry.kind != "rollback"
     ]
     end = answers[-1] if answers else ledger.end(number)
     if end is None:
@@ -215,7 +219,7 @@ def _end(ledger: Book, number: int) -> str:
     return f"entry {place} of the ledger: {entry.kind}{about} by {entry.who}"
 
 
-def _target(ledger: Book, to: int | None, *, any_version: bool) -> int | None:
+def _target(ledger: Ledger, to: int | None, *, any_version: bool) -> int | None:
     """The version to go back to; None for no champion."""
     if to == 0:
         return None
@@ -259,11 +263,10 @@ def _version(number: int | None) -> str:
     return f"version {number}" if number else "no version"
 
 
-def _lost_evidence(ledger: Book, tags: Mapping[int, Mapping[str, str]]) -> list[str]:
-    """Decisions in the ledger whose evidence is not on their version, if the version exists."""
+def _lost_evidence(ledger: Ledger, tags: Mapping[int, Mapping[str, str]]) -> list[str]:
+    """Decisions in the ledger whose evidence does not stand on their version, if that is there."""
     kept = {
-        number: {registry_ledger.digest(text) for text in texts.values()}
-        for number, texts in tags.items()
+        number: {text_digest(text) for text in found.values()} for number, found in tags.items()
     }
     return [
         f"the evidence of entry {number} on version {entry.version} was changed or is gone"

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from refit.registry.client import Registry, Version
+from refit.registry.registry import Registry
+from refit.registry.version import Version
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
@@ -34,10 +35,10 @@ def load(registry: Registry, version: Version, since: datetime) -> Champion:
     """
     from refit.serving import bundle
 
-    parts = registry.lineage(version)["partitions"]
+    parts = registry.artifacts.lineage(version)["partitions"]
     return Champion(
         number=version.number,
-        bundle=bundle.load(registry.download(version)),
+        bundle=bundle.load(registry.artifacts.download(version)),
         trained_on=frozenset((*parts["train"], *parts["validation"])),
         since=since,
     )

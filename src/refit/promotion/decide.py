@@ -15,9 +15,9 @@ from refit.promotion.candidate import Candidate
 from refit.promotion.decision import Decision
 from refit.promotion.gates.holdout import Reuse
 from refit.registry import reconcile
-from refit.registry.client import Registry
-from refit.registry.ledger import ATTEMPTS, Book
-from refit.reproducibility import provenance
+from refit.registry.ledger import ATTEMPTS, Ledger
+from refit.registry.registry import Registry
+from refit.reproducibility.lineage import collect_lineage
 
 
 def decide(root: Path) -> Decision:
@@ -33,10 +33,10 @@ def decide(root: Path) -> Decision:
     decision = find.without_mlflow(candidate)
     if decision is not None:
         return decision
-    registry = Registry(root, candidate.name)
+    registry = Registry.open(root, candidate.name)
     with registry.locked():
         for _ in range(ATTEMPTS):
-            ledger = reconcile.settle(registry)
+            ledger = reconcile.apply(registry)
             decision = find.find(registry, ledger, candidate) or _decide(
                 registry, ledger, candidate
             )
@@ -49,15 +49,15 @@ def decide(root: Path) -> Decision:
     )
 
 
-def _decide(registry: Registry, ledger: Book, candidate: Candidate) -> Decision | None:
+def _decide(registry: Registry, ledger: Ledger, candidate: Candidate) -> Decision | None:
     """Judge the candidate and record the decision; None when another decision came first."""
     # Before the judgement takes its time: the commit must hold what the pipeline has just run.
-    lineage = provenance.describe(candidate.root, candidate.name, candidate.digest)
-    version = None if ledger.champion is None else registry.reigning(ledger.champion)
+    lineage = collect_lineage(candidate.root, candidate.name, candidate.digest)
+    version = registry.champion(ledger)
     key = find.key(candidate, version, ledger)
     champion = None
-    if version is not None and ledger.crowned is not None:
-        champion = champions.load(registry, version, ledger.crowned.moment)
+    if version is not None and ledger.champion_entry is not None:
+        champion = champions.load(registry, version, ledger.champion_entry.moment)
     earlier = ledger.judged_on(candidate.holdout_digest)
     reuse = Reuse(decisions=len(earlier), candidates=len({entry.version for entry in earlier}))
     judgement = judge.judge(candidate, champion, reuse)

@@ -12,11 +12,12 @@ from refit.promotion import report
 from refit.promotion.candidate import Candidate
 from refit.promotion.decision import Decision
 from refit.promotion.gate import Outcome
-from refit.registry import ledger as registry_ledger
 from refit.registry import reconcile
-from refit.registry.client import Registry, Version, reviewed_tag
-from refit.registry.ledger import Book, Entry
-from refit.registry.sqlite_reader import Peek, UnknownError
+from refit.registry.entry import Entry, text_digest
+from refit.registry.ledger import Ledger
+from refit.registry.reader import Reader
+from refit.registry.sqlite_reader import SqliteReader, UnknownError
+from refit.registry.version import Version, reviewed_tag
 
 PASSED = ("promote", "wait")
 """Kinds of entries about a candidate that passed every gate."""
@@ -29,31 +30,31 @@ def without_mlflow(candidate: Candidate) -> Decision | None:
         RegistryError: the ledger was changed by hand.
     """
     try:
-        reader = Peek(candidate.root, candidate.name)
-        ledger = reconcile.settled(reader)
+        reader = SqliteReader.open(candidate.root, candidate.name)
+        ledger = reconcile.applied(reader)
         return None if ledger is None else find(reader, ledger, candidate)
     except UnknownError:
         return None
 
 
-def find(reader: Peek | Registry, ledger: Book, candidate: Candidate) -> Decision | None:
+def find(reader: Reader, ledger: Ledger, candidate: Candidate) -> Decision | None:
     """The decision about the candidate; None where the ledger has none.
 
     Raises:
         RegistryError: the champion was deleted.
     """
-    champion = None if ledger.champion is None else reader.reigning(ledger.champion)
+    champion = None if ledger.champion is None else reader.versions.get(ledger.champion)
     if champion is not None and champion.digest == candidate.digest:
         return _about_champion(champion, ledger, candidate)
     decision_key = key(candidate, champion, ledger)
-    version = reader.find(candidate.digest)
+    version = reader.versions.find(candidate.digest)
     entry = ledger.decided(decision_key, version.number) if version else None
     if version is None or entry is None:
         return None
     return _decision(entry, version, ledger, candidate)
 
 
-def key(candidate: Candidate, champion: Version | None, ledger: Book) -> str:
+def key(candidate: Candidate, champion: Version | None, ledger: Ledger) -> str:
     """Names the decision by everything that it depends on."""
     parts: dict[str, Any] = {
         "candidate": candidate.digest,
@@ -62,20 +63,20 @@ def key(candidate: Candidate, champion: Version | None, ledger: Book) -> str:
         "judged": candidate.predictions_digest,
         "policy": asdict(candidate.policy),
     }
-    since = ledger.crowned
+    since = ledger.champion_entry
     if champion is not None and since and candidate.policy.overdue(since.moment):
         # Against an overdue champion less is asked, see refit.promotion.gates.improvement.
         parts["overdue"] = True
-    return registry_ledger.digest(json.dumps(parts, sort_keys=True))
+    return text_digest(json.dumps(parts, sort_keys=True))
 
 
-def _about_champion(champion: Version, ledger: Book, candidate: Candidate) -> Decision:
+def _about_champion(champion: Version, ledger: Ledger, candidate: Candidate) -> Decision:
     """The decision that the champion passed; the candidate is the same model."""
     sentence = f"Version {champion.number} is the champion, and nothing newer challenges it."
     passed = [e for e in ledger.about(champion.number) if e.kind in PASSED and e.key]
     if passed:
         return replace(_decision(passed[-1], champion, ledger, candidate), sentence=sentence)
-    change = ledger.crowned
+    change = ledger.champion_entry
     reason = f" By {change.who}: {change.why}." if change else ""
     return Decision(
         outcome="promote",
@@ -90,7 +91,7 @@ def _about_champion(champion: Version, ledger: Book, candidate: Candidate) -> De
     )
 
 
-def _decision(entry: Entry, version: Version, ledger: Book, candidate: Candidate) -> Decision:
+def _decision(entry: Entry, version: Version, ledger: Ledger, candidate: Candidate) -> Decision:
     """The decision of an entry, with the evidence that was recorded on the version.
 
     Without evidence that can be read (it was changed by hand, or another checkout wrote it), the
@@ -119,7 +120,7 @@ def _decision(entry: Entry, version: Version, ledger: Book, candidate: Candidate
     )
 
 
-def _later(version: int, ledger: Book) -> str:
+def _later(version: int, ledger: Ledger) -> str:
     """What became of a version that had passed; '' while it waits or is champion."""
     end = ledger.end(version)
     if end is None:

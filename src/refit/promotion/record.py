@@ -18,11 +18,12 @@ from refit.promotion.decision import Decision
 from refit.promotion.gate import Outcome
 from refit.promotion.judge import Judgement
 from refit.promotion.policy import PromoteParams
-from refit.registry import ledger as registry_ledger
 from refit.registry import reconcile
-from refit.registry.client import Registry, Version, decision_tag
-from refit.registry.ledger import Book, Entry, Judged
-from refit.reproducibility import provenance
+from refit.registry.entry import Entry, PolicyKind, text_digest
+from refit.registry.ledger import Ledger
+from refit.registry.registry import Registry
+from refit.registry.version import Version, decision_tag
+from refit.reproducibility.lineage import lineage_tags
 from refit.serving import input_example
 from refit.workspace import git
 
@@ -49,13 +50,13 @@ def record(
     Returns:
         None when the champion has changed since, or another machine has just decided the same.
     """
-    version = registry.register(
+    version = registry.versions.register(
         candidate.digest,
         candidate.root / paths.BUNDLE,
         fingerprint=lineage["training"],
         lineage=lineage,
         examples=input_example.take(candidate.bundle, candidate.holdout),
-        tags=provenance.tags(lineage),
+        tags=lineage_tags(lineage),
     )
     evidence = judgement.evidence(candidate.policy)
     sentence = report.sentence(judgement.outcome, version.number, evidence)
@@ -71,7 +72,7 @@ def record(
     )
     scored = judgement.scored.table()
     with decision_files.collected(candidate.root, candidate.name, scored) as folder:
-        registry.log(
+        registry.artifacts.log_evaluation(
             version,
             metrics=_metrics(candidate.metrics),
             folders={
@@ -89,10 +90,10 @@ def _enter(
 ) -> Decision | None:
     """Write the decision onto its version and enter it in the ledger; None as above."""
     text = decision.to_json()
-    evidence = registry_ledger.digest(text)
-    registry.record(version, decision.key, text)
+    evidence = text_digest(text)
+    registry.tags.record_decision(version.number, decision.key, text)
 
-    def entry(ledger: Book) -> Entry | None:
+    def entry(ledger: Ledger) -> Entry | None:
         changed = ledger.champion != decision.champion_before
         if changed or ledger.decided(decision.key, decision.version):
             return None
@@ -105,23 +106,23 @@ def _enter(
             after=decision.version if kind == "promote" else ledger.champion,
             key=decision.key,
             evidence=evidence,
-            policy=registry_ledger.digest(json.dumps(asdict(candidate.policy), sort_keys=True)),
+            policy=text_digest(json.dumps(asdict(candidate.policy), sort_keys=True)),
             holdout=candidate.holdout_digest,
         )
 
     ledger = reconcile.enter(registry, entry)
     entered = ledger.decided(decision.key, decision.version)
     if entered is None or entered.evidence != evidence:
-        registry.untag(version.number, decision_tag(decision.key, text))
+        registry.tags.delete(version.number, decision_tag(decision.key, text))
         return None
     return replace(decision, waits=ledger.waiting == decision.version)
 
 
-def _kind(outcome: Outcome, policy: PromoteParams) -> Judged:
+def _kind(outcome: Outcome, policy: PromoteParams) -> PolicyKind:
     return "wait" if outcome == "promote" and policy.approval == "person" else outcome
 
 
-def _replaces(kind: Judged, ledger: Book) -> str:
+def _replaces(kind: PolicyKind, ledger: Ledger) -> str:
     if kind not in {"wait", "promote"} or ledger.waiting is None:
         return ""
     return f" It replaces version {ledger.waiting}, which waited."
@@ -149,5 +150,5 @@ def _inputs(candidate: Candidate, partitions: Mapping[str, str]) -> dict[str, st
     for path, digest in sorted(partitions.items()):
         table, _, name = path.partition("/")
         tables[table] = tables.get(table, "") + f"{name}\0{digest}\n"
-    inputs = {f"{paths.RAW}/{name}": registry_ledger.digest(text) for name, text in tables.items()}
+    inputs = {f"{paths.RAW}/{name}": text_digest(text) for name, text in tables.items()}
     return inputs | {paths.HOLDOUT.as_posix(): candidate.holdout_digest}

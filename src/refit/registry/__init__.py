@@ -1,4 +1,4 @@
-"""The MLflow model registry: versions, aliases, artifacts, and the ledger of decisions.
+"""The MLflow model registry: versions, aliases, artifacts, tags, and the ledger of decisions.
 
-In: bundles, decisions, answers of people. Out: versions by number, digest or alias, and the ledger.
+In: bundles, decisions, people's answers. Out: versions by number, digest or alias, and the ledger.
 """

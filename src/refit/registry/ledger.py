@@ -1,116 +1,52 @@
-"""The ledger: who made which version champion when, why, on what evidence; chained.
+"""The ledger: the chain of entries that says which version is champion, and why.
 
-Each entry names the digest of the one before it and the champion that it found. Of several writers
-who append at the same moment, the registry gives each a number of its own, and the first one's
-entry counts: the others name a predecessor that no longer is the last, so every reader passes them
-over, and their writers decide again. That is a compare-and-set for any number of processes and
-machines, made of nothing but numbers that are given once. Aliases are copies of what the ledger
-says, for readers of the registry, and can be set again from it at any time.
+Each entry names the digest of the previous entry and the champion at that time. When several
+writers append at the same time, the registry gives each entry its own number. The entry with the
+lowest number counts. The others name a previous entry that is no longer the last one, so every
+reader skips them, and their writers decide again. That is a compare-and-set for any number of
+processes and machines, and it needs only numbers that are given once. Aliases are copies of what
+the ledger says. They can be set from it again at any time.
 
-What was changed or taken away by hand shows, because digests no longer fit; who may write to the
-registry may still append an entry of his own, for nothing is signed.
+A change made by hand shows, because the digests no longer match. Entries are not signed: anyone who
+may write to the registry can append one.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 from refit.core.errors import RegistryError
+from refit.registry.entry import ENTRY_TAG, START, Entry, Kind, parse_entry
 
-Judged = Literal["promote", "reject", "not proven", "wait"]
-"""What the policy decided; `wait`: it passed, and a person decides."""
-Answered = Literal["approve", "decline", "rollback"]
-"""What a person decided."""
-Kept = Literal["adopt", "alias", "mend"]
-"""How the ledger was kept: a champion of before it, an alias put back, a new start after damage."""
-Kind = Judged | Answered | Kept
-KINDS: frozenset[str] = frozenset(
-    kind for group in (Judged, Answered, Kept) for kind in get_args(group)
-)
-BEGINNING = "0" * 64
-"""What the first entry names as the digest before it."""
-Marks = Mapping[int, Mapping[str, str]]
-MARK = "refit.entry."
-"""Tag on a version: the digest of an entry about it, by the entry's number."""
+EntryTags = Mapping[int, Mapping[str, str]]
+"""For each version by number, its entry tags: ENTRY_TAG + number of an entry -> its digest."""
 ATTEMPTS = 100
-"""Races that may be lost before an append gives up; each is won by somebody."""
-
-
-def digest(text: str) -> str:
-    """SHA-256 of what was written: of an entry, of a decision, of a policy."""
-    return hashlib.sha256(text.encode()).hexdigest()
+"""Lost races after which a writer gives up. Some writer wins each race."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One decision, once and for all."""
-
-    kind: Kind
-    at: str
-    """Moment in UTC, ISO 8601; never earlier than the entry before."""
-    who: str
-    why: str
-    version: int | None
-    """What was decided about; None only where a rollback leaves no champion."""
-    before: int | None
-    """The champion that the decision found."""
-    after: int | None
-    """The champion from then on."""
-    key: str = ""
-    """What the decision depends on; empty where the policy did not decide."""
-    evidence: str = ""
-    """SHA-256 of the decision that stands on the version; empty as above."""
-    policy: str = ""
-    """SHA-256 of the policy; empty as above."""
-    holdout: str = ""
-    """SHA-256 of the holdout rows; empty as above."""
-    previous: str
-    """Digest of the entry before."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over every field."""
-        return digest(self.text())
-
-    @property
-    def moment(self) -> datetime:
-        """When it was written."""
-        return datetime.fromisoformat(self.at)
-
-    def text(self) -> str:
-        """As it is stored: JSON, one way for one content.
-
-        What is empty by default is left out, so that entries stay whole when a field is added.
-        """
-        empty = {entry.name for entry in fields(self) if getattr(self, entry.name) == entry.default}
-        kept = {name: value for name, value in asdict(self).items() if name not in empty}
-        return json.dumps(kept, sort_keys=True, separators=(",", ":"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """Something that was changed by hand."""
+class Damage:
+    """An entry that was changed or deleted by hand."""
 
     number: int
     """Of the entry."""
-    said: str
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Book:
-    """The ledger as it was read at one moment."""
+class Ledger:
+    """The ledger as it was read at one time."""
 
     entries: tuple[tuple[int, Entry], ...] = ()
-    """Those that count, in order, with their numbers."""
-    faults: tuple[Fault, ...] = field(default=())
+    """The entries that count, in order, with their numbers."""
+    damage: tuple[Damage, ...] = ()
+    """Damage that the entries alone show."""
 
     @property
     def digest(self) -> str:
         """Of the last entry."""
-        return self.entries[-1][1].digest if self.entries else BEGINNING
+        return self.entries[-1][1].digest if self.entries else START
 
     @property
     def champion(self) -> int | None:
@@ -118,91 +54,94 @@ class Book:
         return self.entries[-1][1].after if self.entries else None
 
     @property
-    def crowned(self) -> Entry | None:
-        """The entry that made the champion what it is; None where there never was one."""
-        changes = (e for _, e in reversed(self.entries) if e.before != e.after)
+    def champion_entry(self) -> Entry | None:
+        """The entry that changed the champion last; None if none did."""
+        changes = (entry for _, entry in reversed(self.entries) if entry.before != entry.after)
         return next(changes, None)
 
     @property
     def waiting(self) -> int | None:
-        """The version that waits for a person: a newer one, or a new champion, ends its wait."""
-        for _, entry in reversed(self.entries):
+        """The version that waits for a person; a newer one replaces it."""
+        waiting = None
+        for _, entry in self.entries:
             if entry.kind == "wait":
-                return entry.version
-            if entry.kind in {"decline", "mend"} or entry.before != entry.after:
-                return None
-        return None
+                waiting = entry.version
+            elif waiting is not None and _ends(entry, waiting):
+                waiting = None
+        return waiting
 
     def about(self, version: int) -> list[Entry]:
         """The entries about a version."""
         return [entry for _, entry in self.entries if entry.version == version]
 
     def end(self, version: int) -> tuple[int, Entry] | None:
-        """The entry that ended the version's wait or reign, with its number; None while it lasts.
+        """The entry, with its number, that ended the version's wait or its time as champion.
 
-        Before it had either, there is nothing to end.
+        None while the version waits or is champion, and if it never did or was.
         """
-        found, had = None, False
+        end, began = None, False
         for number, entry in self.entries:
             if (entry.kind, entry.version) == ("wait", version) or entry.after == version:
-                found, had = None, True
-            elif had and found is None and _ends(entry, version):
-                found = (number, entry)
-        return found
+                end, began = None, True
+            elif began and end is None and _ends(entry, version):
+                end = (number, entry)
+        return end
 
     def decided(self, key: str, version: int) -> Entry | None:
-        """The entry of a decision about a version, by what the decision depends on."""
-        found = (entry for _, entry in self.entries if (entry.key, entry.version) == (key, version))
-        return next(found, None)
+        """The entry of the policy's decision with this key about a version."""
+        matches = (
+            entry for _, entry in self.entries if (entry.key, entry.version) == (key, version)
+        )
+        return next(matches, None)
 
     def champions(self) -> list[int]:
-        """The versions that have been champion, in order; one that came back stands again."""
+        """The versions that have been champion, in order; one that came back is listed again."""
         changes = [entry.after for _, entry in self.entries if entry.before != entry.after]
         return [number for number in changes if number is not None]
 
     def live(self, moment: datetime) -> int | None:
         """The version that was champion at the moment; None before the first."""
-        then = [entry.after for _, entry in self.entries if entry.moment <= moment]
-        return then[-1] if then else None
+        champions = [entry.after for _, entry in self.entries if entry.moment <= moment]
+        return champions[-1] if champions else None
 
     def judged_on(self, holdout: str) -> list[Entry]:
-        """The decisions that these holdout rows have made."""
+        """The decisions that were made on these holdout rows."""
         return [entry for _, entry in self.entries if entry.holdout == holdout]
 
-    def broken(self, marks: Marks) -> list[Fault]:
-        """What was changed by hand since the ledger was last mended; see `all_faults`."""
-        mended = max((n for n, entry in self.entries if entry.kind == "mend"), default=0)
-        return [*(f for f in self.faults if f.number > mended), *self._unfit(marks)]
+    def unrepaired(self, tags: EntryTags) -> list[Damage]:
+        """The damage since the last repair; see `all_damage`."""
+        repairs = (number for number, entry in self.entries if entry.kind == "repair")
+        last = max(repairs, default=0)
+        return [*(each for each in self.damage if each.number > last), *self._damage_by_tags(tags)]
 
-    def all_faults(self, marks: Marks) -> list[Fault]:
-        """Entries that were changed or taken away.
+    def all_damage(self, tags: EntryTags) -> list[Damage]:
+        """Entries that were changed or deleted.
 
         Args:
-            marks: tags of each version; the digests of entries among them show a change of the
-                very last one.
+            tags: of the versions. They show a change of the very last entry, which no later entry
+                names.
         """
-        return [*self.faults, *self._unfit(marks)]
+        return [*self.damage, *self._damage_by_tags(tags)]
 
-    def stale(self, marks: Marks) -> list[tuple[int, int, str]]:
-        """Marks of no entry that there is: version, number of the entry, its digest."""
-        known = {number: entry.digest for number, entry in self.entries}
-        found = [
-            (version, int(tag.removeprefix(MARK)), digest)
-            for version, tags in marks.items()
-            for tag, digest in tags.items()
-            if tag.startswith(MARK)
+    def stale_tags(self, tags: EntryTags) -> list[tuple[int, int, str]]:
+        """Entry tags without their entry: version, number of the entry, its digest."""
+        digests = {number: entry.digest for number, entry in self.entries}
+        tagged = [
+            (version, int(tag.removeprefix(ENTRY_TAG)), digest)
+            for version, entry_tags in tags.items()
+            for tag, digest in entry_tags.items()
         ]
-        return [each for each in found if known.get(each[1]) != each[2]]
+        return [each for each in tagged if digests.get(each[1]) != each[2]]
 
-    def _unfit(self, marks: Marks) -> list[Fault]:
-        said = {fault.number for fault in self.faults}
+    def _damage_by_tags(self, tags: EntryTags) -> list[Damage]:
+        listed = {each.number for each in self.damage}
         return [
-            Fault(
+            Damage(
                 number=number,
-                said=f"entry {number}, about version {version}, was changed or is gone",
+                message=f"entry {number}, about version {version}, was changed or is gone",
             )
-            for version, number, _ in self.stale(marks)
-            if number not in said
+            for version, number, _ in self.stale_tags(tags)
+            if number not in listed
         ]
 
     def entry(
@@ -218,7 +157,7 @@ class Book:
         policy: str = "",
         holdout: str = "",
     ) -> Entry:
-        """An entry that may follow the last one, as of now."""
+        """An entry that may follow the last one, dated now."""
         now = datetime.now(UTC)
         if self.entries:
             now = max(now, self.entries[-1][1].moment)  # clocks of machines differ
@@ -239,7 +178,7 @@ class Book:
 
 
 class Texts(Protocol):
-    """Texts under numbers."""
+    """Stored texts of entries."""
 
     def texts(self) -> Iterable[tuple[int, str]]:
         """Every number with its text, in order."""
@@ -249,75 +188,66 @@ class Store(Texts, Protocol):
     """Gives each text a number, once and in order, from 1 without gaps."""
 
     def add(self, entry: Entry) -> None:
-        """Store the entry under the next number, for good."""
+        """Store the entry under the next number."""
 
 
-def parse(text: str) -> Entry | None:
-    """The entry of a stored text; None when it is none."""
-    try:
-        entry = Entry(**json.loads(text))
-        known = entry.kind in KINDS and entry.moment.tzinfo is not None
-        return entry if known and entry.text() == text else None
-    except (ValueError, AttributeError, TypeError):
-        return None
+def read_ledger(store: Texts) -> Ledger:
+    """The ledger as it is now."""
+    entries = {number: parse_entry(text) for number, text in store.texts()}
+    return Ledger(entries=tuple(_counted(entries)), damage=tuple(_damage(entries)))
 
 
-def read(store: Texts) -> Book:
-    """The ledger as it stands."""
-    texts = dict(store.texts())
-    parsed = {number: parse(text) for number, text in texts.items()}
-    return Book(entries=tuple(_counted(parsed)), faults=tuple(_faults(parsed)))
+def append_entry(store: Store, make: Callable[[Ledger], Entry | None]) -> Ledger:
+    """Append the entry that `make` returns for the ledger as it is now; returns the new ledger.
 
-
-def append(store: Store, make: Callable[[Book], Entry | None]) -> Book:
-    """Add the entry that `make` gives for where the ledger stands; returns where it stands then.
-
-    When somebody else is first, `make` is asked again with the new state; None ends the attempt.
+    When another writer is first, `make` is called again with the new ledger. It returns None to
+    append nothing.
 
     Raises:
-        RegistryError: the race was lost a hundred times.
+        RegistryError: 100 races in a row were lost.
     """
     for _ in range(ATTEMPTS):
-        book = read(store)
-        entry = make(book)
+        ledger = read_ledger(store)
+        entry = make(ledger)
         if entry is None:
-            return book
-        if (entry.previous, entry.before) != (book.digest, book.champion):
+            return ledger
+        if (entry.previous, entry.before) != (ledger.digest, ledger.champion):
             raise ValueError("an entry must name the state that it was made for")
         store.add(entry)
-        book = read(store)
-        if any(entry == counted for _, counted in book.entries):
-            return book
+        ledger = read_ledger(store)
+        if any(entry == counted for _, counted in ledger.entries):
+            return ledger
     raise RegistryError(
-        "the ledger cannot be written: others were always first",
+        "the ledger cannot be written: other writers were always first",
         got=f"{ATTEMPTS} lost races",
-        do="run this again when fewer decisions are made at once",
+        do="run this again when fewer decisions are made at the same time",
     )
 
 
-def _counted(parsed: Mapping[int, Entry | None]) -> Iterator[tuple[int, Entry]]:
-    digest, champion = BEGINNING, None
-    for number, entry in parsed.items():
+def _counted(entries: Mapping[int, Entry | None]) -> Iterator[tuple[int, Entry]]:
+    """The entries that name the state at their number."""
+    digest, champion = START, None
+    for number, entry in entries.items():
         if entry is not None and (entry.previous, entry.before) == (digest, champion):
             digest, champion = entry.digest, entry.after
             yield number, entry
 
 
-def _faults(parsed: Mapping[int, Entry | None]) -> Iterator[Fault]:
-    known = {BEGINNING} | {entry.digest for entry in parsed.values() if entry is not None}
-    for number in range(1, max(parsed, default=0) + 1):
-        entry = parsed.get(number)
-        if number not in parsed:
-            yield Fault(number=number, said=f"entry {number} is gone")
+def _damage(entries: Mapping[int, Entry | None]) -> Iterator[Damage]:
+    digests = {START} | {entry.digest for entry in entries.values() if entry is not None}
+    for number in range(1, max(entries, default=0) + 1):
+        entry = entries.get(number)
+        if number not in entries:
+            yield Damage(number=number, message=f"entry {number} is gone")
         elif entry is None:
-            yield Fault(number=number, said=f"entry {number} was changed")
-        elif entry.previous not in known:
-            said = f"entry {number} follows one that is gone or was changed"
-            yield Fault(number=number, said=said)
+            yield Damage(number=number, message=f"entry {number} was changed")
+        elif entry.previous not in digests:
+            message = f"entry {number} follows one that is gone or was changed"
+            yield Damage(number=number, message=message)
 
 
 def _ends(entry: Entry, version: int) -> bool:
-    """Whether an entry that does not speak for the version ends its wait or reign."""
-    if entry.kind in {"decline", "wait"}:
-        return entry.kind == "wait" or entry.version == version
-    return entry.before != entry.after or entry.kind == "mend"
+    """Whether an entry that does not favour the version ends its wait or time as champion."""
+    if entry.kind in {"wait", "repair"} or entry.before != entry.after:
+        return True
+    return entry.kind == "reject" and entry.by_person and entry.version == version

@@ -1,48 +1,64 @@
-"""Where the ledger lies: the versions of a second registered model, NAME-ledger, are its entries.
+"""Stores the ledger in MLflow: each version of a second model, NAME-ledger, is one entry.
 
-MLflow gives each version the number after the highest (deleted ones count) and writes it with its
-tags in one transaction, on every database, so an entry is there whole or not at all, and two of one
-number cannot be. Whoever loses that race inside MLflow three times is told so, and asks again.
+MLflow gives each version the number after the highest one, counting deleted versions, and writes
+the number with the version's tags in one transaction. So an entry is stored completely or not at
+all, and a number is never given twice. A writer that loses the race for a number three times inside
+MLflow gets an error, and tries again here.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 from refit.core.errors import RegistryError
-from refit.registry.ledger import Entry
-from refit.tracking import errors as faults
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from refit.registry.client import Connection
+from refit.registry.entry import Entry
+from refit.registry.ledger import Ledger, append_entry, read_ledger
+from refit.tracking import errors
 
 SUFFIX = "-ledger"
 ENTRY = "refit.entry"
 """Tag that holds an entry's text."""
 SOURCE = "refit:/ledger"
-"""Stands where another version names its artifacts; an entry has none. A server takes
-absolute paths only."""
-SAID = "The decisions about {name}, one a version, written by Refit: `refit history` prints them."
+"""Stands in place of a version's artifacts, of which an entry has none. A server accepts only
+absolute paths."""
+DESCRIPTION = (
+    "The decisions about {name}, one a version, written by Refit: `refit history` prints them."
+)
 PAGE = 5000
+"""Entries that are read at a time."""
 
 
 class LedgerStore:
-    """The entries of the registered model `name`."""
+    """The ledger of a registered model.
 
-    def __init__(self, client: "MlflowClient", name: str) -> None:
-        self._client, self._of, self.name = client, name, f"{name}{SUFFIX}"
+    Args:
+        connection: to the model that the ledger is about.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._client = connection.client
+        self._model = connection.name
+        self.name = f"{connection.name}{SUFFIX}"
+
+    def read(self) -> Ledger:
+        """The ledger as it is now."""
+        return read_ledger(self)
+
+    def append(self, make: Callable[[Ledger], Entry | None]) -> Ledger:
+        """Append the entry that `make` returns; see `append_entry`."""
+        return append_entry(self, make)
 
     def texts(self) -> Iterator[tuple[int, str]]:
         """Every number with its text, in order."""
         token = None
         while True:
-            with faults.said("the ledger cannot be read", self.name):
+            with errors.translated("the ledger cannot be read", self.name):
                 page = self._client.search_model_versions(
                     f"name = '{self.name}'",
                     max_results=PAGE,
                     order_by=["version_number ASC"],
                     page_token=token,
                 )
-            yield from ((int(found.version), found.tags.get(ENTRY, "")) for found in page)
+            yield from ((int(version.version), version.tags.get(ENTRY, "")) for version in page)
             token = page.token
             if not token:
                 return
@@ -54,30 +70,32 @@ class LedgerStore:
             try:
                 self._create(entry)
             except RegistryError as error:
-                if not faults.missing(error):
+                if not errors.is_missing(error):
                     raise
-                self._make()
+                self._create_model()
                 self._create(entry)
 
-        faults.patiently(write)
+        errors.retry(write)
 
     def _create(self, entry: Entry) -> None:
-        with faults.said("the ledger cannot be written", self.name):
+        with errors.translated("the ledger cannot be written", self.name):
             self._client.create_model_version(
-                self.name, SOURCE, tags={ENTRY: entry.text()}, description=_brief(entry)
+                self.name, SOURCE, tags={ENTRY: entry.text()}, description=_summary(entry)
             )
 
-    def _make(self) -> None:
+    def _create_model(self) -> None:
+        description = DESCRIPTION.format(name=self._model)
         try:
-            with faults.said("the ledger cannot be made", self.name):
-                said = SAID.format(name=self._of)
-                self._client.create_registered_model(self.name, {"refit.ledger": self._of}, said)
+            with errors.translated("the ledger cannot be created", self.name):
+                self._client.create_registered_model(
+                    self.name, {"refit.ledger": self._model}, description
+                )
         except RegistryError as error:
-            if not faults.there(error):
+            if not errors.already_exists(error):
                 raise
 
 
-def _brief(entry: Entry) -> str:
-    """The entry for who looks at it in MLflow."""
-    moved = "" if entry.before == entry.after else f", champion {entry.before} → {entry.after}"
-    return f"{entry.kind}: version {entry.version}{moved} ({entry.who}): {entry.why}"
+def _summary(entry: Entry) -> str:
+    """The entry as MLflow's pages show it."""
+    change = "" if entry.before == entry.after else f", champion {entry.before} → {entry.after}"
+    return f"{entry.kind}: version {entry.version}{change} ({entry.who}): {entry.why}"

@@ -1,211 +1,197 @@
-"""Keeps the registry to its ledger: nothing is decided on a broken one, aliases follow it.
+"""Keeps the registry in line with its ledger, and refuses to decide on a damaged ledger.
 
-A decision is first entered in the ledger, then noted on its version, then the aliases are set from
-the ledger. Whatever a crash leaves undone after the first of these, the next call here does.
+A decision is first entered in the ledger. Then its version is tagged, and then the aliases are set
+from the ledger. If a crash comes between, the next call of `apply` does the rest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from refit.core.errors import RegistryError
-from refit.registry import ledger
-from refit.registry.client import CHAMPION, OUTCOME, Registry, aliases
-from refit.registry.ledger import MARK, Book, Entry
+from refit.registry.aliases import CHAMPION, expected_aliases
+from refit.registry.entry import ENTRY_TAG, Entry
+from refit.registry.ledger import ATTEMPTS, Ledger
+from refit.registry.reader import Reader
+from refit.registry.registry import Registry
+from refit.registry.version import OUTCOME
+from refit.tracking import errors
 from refit.workspace import git
 
-LOST = "refit.lost."
-"""Tag on a version: the digest of an entry that was gone when the ledger was mended."""
-LAG = timedelta(minutes=1)
-"""For so long after a change of champion an alias that does not name it is only late."""
+LOST_TAG = "refit.lost."
+"""Start of the tag on a version: the digest of an entry that was gone when the ledger was repaired,
+by the entry's number."""
+ALIAS_DELAY = timedelta(minutes=1)
+"""For this long after a change of champion, an alias with another version is only late."""
+LISTED = 5
+"""Damaged entries that an error lists."""
 
 
-class Reader(Protocol):
-    """What can be read of a registry, with MLflow or without."""
-
-    def book(self) -> Book:
-        """The ledger."""
-
-    def marks(self) -> Mapping[int, Mapping[str, str]]:
-        """The tags of each version, at least its marks."""
-
-    def aliased(self, alias: str) -> int | None:
-        """The number that an alias names."""
-
-
-def sound(reader: Reader) -> Book:
-    """The ledger, nothing in it changed by hand since it was last mended.
+def intact(reader: Reader) -> Ledger:
+    """The ledger, if nothing in it was changed by hand since the last repair.
 
     Raises:
         RegistryError: something was.
     """
-    marks = reader.marks()  # before the entries, of which there may be more in the next moment
-    book = reader.book()
-    broken = book.broken(marks)
-    if broken:
+    tags = reader.versions.entry_tags()  # first: an entry is always older than its tag
+    ledger = reader.ledger.read()
+    damage = ledger.unrepaired(tags)
+    if damage:
         raise RegistryError(
             "the ledger was changed by hand, so nothing is decided on it",
-            got="; ".join(fault.said for fault in broken[:5]),
-            do="restore the registry's database from a backup (`refit history --verify` looks"
-            " again), or go on from what is left: `refit rollback --to V --why ...` names the"
-            " champion anew, and the ledger says so",
+            got="; ".join(each.message for each in damage[:LISTED]),
+            do="restore the registry's database from a backup (`refit history --verify` checks it"
+            " again), or continue with what is left: `refit rollback --to V --why ...` names the"
+            " champion again, and the ledger records it",
         )
-    return book
+    return ledger
 
 
-def settled(reader: Reader) -> Book | None:
-    """The ledger, where versions and aliases are as it says; None where something is to be done.
+def applied(reader: Reader) -> Ledger | None:
+    """The ledger, if versions and aliases are as it says; None if `apply` has work to do.
 
     Raises:
         RegistryError: the ledger was changed by hand.
     """
-    marks = reader.marks()
-    book = sound(reader)
-    if not book.entries:
+    tags = reader.versions.entry_tags()
+    ledger = intact(reader)
+    if not ledger.entries:
         return None
-    number, last = book.entries[-1]
-    noted = last.version is None or f"{MARK}{number}" in marks.get(last.version, {})
-    return book if noted and not _astray(reader, book) else None
+    number, last = ledger.entries[-1]
+    tagged = last.version is None or f"{ENTRY_TAG}{number}" in tags.get(last.version, {})
+    return ledger if tagged and not _wrong_aliases(reader, ledger) else None
 
 
-def settle(registry: Registry) -> Book:
-    """Bring the registry to what the ledger says; a registry of before the ledger is taken over.
+def apply(registry: Registry) -> Ledger:
+    """Tag the last entry's version and set the aliases, as the ledger says.
 
     Raises:
         RegistryError: the ledger was changed by hand, or its champion was deleted.
     """
-    book = sound(registry)
-    if not book.entries:
-        book = _adopt(registry)
-    if book.champion is not None:
-        registry.reigning(book.champion)
-    if _moved_by_hand(registry, book):
-        book = _put_back(registry)
-    if book.entries:
-        _note(registry, *book.entries[-1])
-    return point(registry)
+    ledger = intact(registry)
+    registry.champion(ledger)
+    if _moved_by_hand(registry, ledger):
+        ledger = _enter_moved_alias(registry)
+    if ledger.entries:
+        _tag_version(registry, *ledger.entries[-1])
+    return set_aliases(registry)
 
 
-def enter(registry: Registry, make: Callable[[Book], Entry | None]) -> Book:
-    """Append the entry that `make` gives, note it on its version, and set the aliases."""
-    made: list[Entry] = []
+def enter(registry: Registry, make: Callable[[Ledger], Entry | None]) -> Ledger:
+    """Append the entry that `make` returns, tag its version, and set the aliases."""
+    attempted: Entry | None = None
 
-    def remember(book: Book) -> Entry | None:
-        entry = make(book)
-        made[:] = [entry] if entry else []
-        return entry
+    def attempt(ledger: Ledger) -> Entry | None:
+        nonlocal attempted
+        attempted = make(ledger)
+        return attempted
 
-    book = ledger.append(registry.ledger, remember)
-    for number, entry in book.entries:
-        if entry in made:
-            _note(registry, number, entry)
-    return point(registry) if made else book
+    ledger = registry.ledger.append(attempt)
+    if attempted is None:
+        return ledger
+    for number, entry in ledger.entries:
+        if entry == attempted:
+            _tag_version(registry, number, entry)
+    return set_aliases(registry)
 
 
-def point(registry: Registry) -> Book:
+def set_aliases(registry: Registry) -> Ledger:
     """Set the aliases from the ledger.
 
-    Who sets one looks again after it: of several at once, the last to set it has then seen the
-    latest entry, or sets it once more.
+    The ledger is read again after each change. So of several processes, the last one to set an
+    alias has then seen the latest entry, or sets the alias once more.
 
     Raises:
-        RegistryError: others kept setting the aliases.
+        RegistryError: something else keeps setting the aliases.
     """
-    gone: set[int | None] = set()
-    for _ in range(ledger.ATTEMPTS):
-        book = registry.book()
-        astray = {a: n for a, n in _astray(registry, book).items() if n not in gone}
-        if not astray:
-            return book
-        for alias, number in astray.items():
+    deleted: set[int | None] = set()
+    for _ in range(ATTEMPTS):
+        ledger = registry.ledger.read()
+        wrong = {
+            alias: number
+            for alias, number in _wrong_aliases(registry, ledger).items()
+            if number not in deleted
+        }
+        if not wrong:
+            return ledger
+        for alias, number in wrong.items():
             try:
-                registry.point(alias, number)
+                registry.aliases.set(alias, number)
             except RegistryError as error:
-                if not registry.missing(error):
+                if not errors.is_missing(error):
                     raise
-                gone.add(number)  # deleted by hand: an alias cannot name it
+                deleted.add(number)  # by hand: an alias cannot name it
     raise RegistryError(
-        "the aliases cannot be set: somebody keeps moving them",
+        "the aliases cannot be set: something keeps moving them",
         where=f"registered model {registry.name}",
         do="stop what moves them, then run this again",
     )
 
 
-def mend(registry: Registry, make: Callable[[Book], Entry | None]) -> Book:
-    """Begin anew on a ledger that was changed by hand; marks of what is gone are put aside."""
+def repair(registry: Registry, make: Callable[[Ledger], Entry | None]) -> Ledger:
+    """Start again on a ledger that was changed by hand.
+
+    Entry tags whose entry is gone are renamed, so that the damage stays known.
+    """
     enter(registry, make)
-    tags = registry.marks()
-    book = registry.book()
-    for version, number, digest in book.stale(tags):
-        registry.note(registry.version(version), {f"{LOST}{number}": digest})
-        registry.untag(version, f"{MARK}{number}")
-    return settle(registry)
+    tags = registry.versions.entry_tags()
+    ledger = registry.ledger.read()
+    for version, number, digest in ledger.stale_tags(tags):
+        registry.tags.set(version, {f"{LOST_TAG}{number}": digest})
+        registry.tags.delete(version, f"{ENTRY_TAG}{number}")
+    return apply(registry)
 
 
-def _astray(reader: Reader, book: Book) -> dict[str, int | None]:
+def _wrong_aliases(reader: Reader, ledger: Ledger) -> dict[str, int | None]:
     """The aliases that are not what the ledger says, with what it says."""
-    wanted = aliases(book)
-    return {name: number for name, number in wanted.items() if reader.aliased(name) != number}
+    expected = expected_aliases(ledger)
+    return {
+        alias: number for alias, number in expected.items() if reader.aliases.get(alias) != number
+    }
 
 
-def _adopt(registry: Registry) -> Book:
-    reigning = registry.aliased(CHAMPION)
-
-    def first(book: Book) -> Entry | None:
-        if book.entries or reigning is None:
-            return None
-        return book.entry(
-            "adopt",
-            who=git.user(registry.root),
-            why="it was champion before there was a ledger",
-            version=reigning,
-            after=reigning,
-        )
-
-    return enter(registry, first)
-
-
-def _moved_by_hand(registry: Registry, book: Book) -> bool:
+def _moved_by_hand(registry: Registry, ledger: Ledger) -> bool:
     """Whether the alias is neither what the ledger says nor what it said before the last change."""
-    crowned = book.crowned
-    if crowned is None or datetime.now(UTC) - crowned.moment < LAG:
+    change = ledger.champion_entry
+    if change is None or datetime.now(UTC) - change.moment < ALIAS_DELAY:
         return False
-    return registry.aliased(CHAMPION) not in {book.champion, crowned.before}
+    return registry.aliases.get(CHAMPION) not in {ledger.champion, change.before}
 
 
-def _put_back(registry: Registry) -> Book:
-    def again(book: Book) -> Entry | None:
-        found = registry.aliased(CHAMPION)
-        if not _moved_by_hand(registry, book):
+def _enter_moved_alias(registry: Registry) -> Ledger:
+    """Enter that the alias is set back, and what it had named."""
+
+    def make(ledger: Ledger) -> Entry | None:
+        if not _moved_by_hand(registry, ledger):
             return None
-        return book.entry(
+        number = registry.aliases.get(CHAMPION)
+        return ledger.entry(
             "alias",
             who=git.user(registry.root),
-            why=f"put back: it named {f'version {found}' if found else 'no version'}",
-            version=book.champion,
-            after=book.champion,
+            why=f"put back: it named {f'version {number}' if number else 'no version'}",
+            version=ledger.champion,
+            after=ledger.champion,
         )
 
-    return enter(registry, again)
+    return enter(registry, make)
 
 
-def _note(registry: Registry, number: int, entry: Entry) -> None:
-    """Note the entry's digest on its version, where there still is one.
+def _tag_version(registry: Registry, number: int, entry: Entry) -> None:
+    """Tag the entry's version with the entry's digest, if the version still exists.
 
-    Before it, what others have recorded of the same decision is taken away, by a crash's
-    repetition too: only one of them was entered.
+    What other machines recorded for the same decision is deleted first, also when a crash is
+    repeated: only one of the texts was entered.
     """
     if entry.version is None:
         return
-    tag = f"{MARK}{number}"
+    tag = f"{ENTRY_TAG}{number}"
     try:
-        version = registry.version(entry.version)
+        version = registry.versions.get(entry.version)
         if version.tags.get(tag) == entry.digest:
             return
         if entry.key:
-            registry.prune(version, entry.key, entry.evidence)
-            registry.note(version, {OUTCOME: entry.kind})
-        registry.note(version, {tag: entry.digest})
+            registry.tags.delete_other_decisions(version, entry.key, entry.evidence)
+            registry.tags.set(version.number, {OUTCOME: entry.kind})
+        registry.tags.set(version.number, {tag: entry.digest})
     except RegistryError as error:
-        if not registry.missing(error):
+        if not errors.is_missing(error):
             raise

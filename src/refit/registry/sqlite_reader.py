@@ -1,105 +1,101 @@
-"""A quick look into the project's own registry, without loading MLflow.
+"""Reads the project's own SQLite registry without loading MLflow.
 
-Importing MLflow and opening its store costs more than all the rest of a run in which nothing has
-changed. The project's own database is SQLite, so a few read-only queries answer whether the
-decision is there already. They depend on MLflow's tables, which tests hold to MLflow's own answers;
-whatever they cannot answer (another store, other tables, no database) is left to the client.
+A run in which nothing changed only asks whether the decision is already in the ledger. Importing
+MLflow and opening its store takes longer than the rest of that run. MEASURED
+
+The queries depend on MLflow's tables; tests compare the answers with MLflow's own. Whatever they
+cannot answer (another store, other tables, no database) raises UnknownError, and the caller asks
+MLflow's client instead.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from refit.registry import ledger
-from refit.registry.client import DIGEST, Version
-from refit.registry.ledger import MARK, Book
+from refit.registry.entry import ENTRY_TAG
+from refit.registry.ledger import Ledger, read_ledger
 from refit.registry.ledger_store import ENTRY, SUFFIX
+from refit.registry.version import DIGEST, Version
 from refit.workspace.project import mlflow_uri
 
 PREFIX = "sqlite:///"
 
 
 class UnknownError(Exception):
-    """The quick look cannot answer."""
+    """The database cannot answer."""
 
 
-class Peek:
-    """The reading half of refit.registry.client.Registry."""
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """The rows of the registered model `name`, read-only."""
 
-    def __init__(self, root: Path, name: str) -> None:
-        uri = mlflow_uri(root)
-        self._path = Path(uri.removeprefix(PREFIX))
-        self._name = name
-        if not uri.startswith(PREFIX) or not self._path.is_file():
-            raise UnknownError(uri)
+    path: Path
+    name: str
 
-    def book(self) -> Book:
-        """The ledger as it stands."""
-        return ledger.read(self)
+    @contextmanager
+    def connect(self) -> Iterator[sqlite3.Connection]:
+        """A connection for a few queries."""
+        try:
+            with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise UnknownError(str(error)) from error
 
-    def texts(self) -> list[tuple[int, str]]:
-        """Every entry of the ledger with its number, in order."""
-        with self._rows() as database:
-            return database.execute(
-                "select v.version, coalesce(t.value, '') from model_versions v"
-                " left join model_version_tags t"
-                " on t.name = v.name and t.version = v.version and t.key = ?"
-                " where v.name = ? and v.current_stage != 'Deleted_Internal' order by v.version",
-                (ENTRY, f"{self._name}{SUFFIX}"),
-            ).fetchall()
 
-    def marks(self) -> dict[int, dict[str, str]]:
-        """The marks of entries on each version, by number."""
-        found: dict[int, dict[str, str]] = {}
-        with self._rows() as database:
-            rows = database.execute(
-                "select t.version, t.key, t.value from model_version_tags t join model_versions v"
-                " on t.name = v.name and t.version = v.version where t.name = ?"
-                " and substr(t.key, 1, ?) = ? and v.current_stage != 'Deleted_Internal'",
-                (self._name, len(MARK), MARK),
-            ).fetchall()
-        for number, key, value in rows:
-            found.setdefault(number, {})[key] = value
-        return found
+@dataclass(frozen=True, kw_only=True)
+class SqliteVersions:
+    """Reads versions."""
 
-    def aliased(self, alias: str) -> int | None:
-        """The number that an alias names."""
-        with self._rows() as database:
-            found = database.execute(
-                "select version from registered_model_aliases where name = ? and alias = ?",
-                (self._name, alias),
-            ).fetchone()
-        return None if found is None else int(found[0])
+    database: Database
 
-    def reigning(self, number: int) -> Version:
-        """The champion of that number."""
-        found = self._version(number)
-        if found is None:
-            raise UnknownError(f"version {number} is gone")
-        return found
+    def get(self, number: int) -> Version:
+        """The version with this number.
+
+        Raises:
+            UnknownError: there is none.
+        """
+        version = self._get(number)
+        if version is None:
+            raise UnknownError(f"there is no version {number}")
+        return version
 
     def find(self, digest: str) -> Version | None:
         """The version whose bundle has this digest."""
-        with self._rows() as database:
-            found = database.execute(
+        with self.database.connect() as connection:
+            row = connection.execute(
                 "select version from model_version_tags"
                 " where name = ? and key = ? and value = ? order by version",
-                (self._name, DIGEST, digest),
+                (self.database.name, DIGEST, digest),
             ).fetchone()
-        return None if found is None else self._version(int(found[0]))
+        return None if row is None else self._get(int(row[0]))
 
-    def _version(self, number: int) -> Version | None:
-        with self._rows() as database:
-            row = database.execute(
+    def entry_tags(self) -> dict[int, dict[str, str]]:
+        """The entry tags of each version that has any."""
+        tags: dict[int, dict[str, str]] = {}
+        with self.database.connect() as connection:
+            rows = connection.execute(
+                "select t.version, t.key, t.value from model_version_tags t join model_versions v"
+                " on t.name = v.name and t.version = v.version where t.name = ?"
+                " and substr(t.key, 1, ?) = ? and v.current_stage != 'Deleted_Internal'",
+                (self.database.name, len(ENTRY_TAG), ENTRY_TAG),
+            ).fetchall()
+        for number, key, value in rows:
+            tags.setdefault(number, {})[key] = value
+        return tags
+
+    def _get(self, number: int) -> Version | None:
+        with self.database.connect() as connection:
+            row = connection.execute(
                 "select run_id, creation_time from model_versions where name = ? and version = ?"
                 " and current_stage != 'Deleted_Internal'",
-                (self._name, number),
+                (self.database.name, number),
             ).fetchone()
             tags = dict(
-                database.execute(
+                connection.execute(
                     "select key, value from model_version_tags where name = ? and version = ?",
-                    (self._name, number),
+                    (self.database.name, number),
                 ).fetchall()
             )
         if row is None:
@@ -109,10 +105,67 @@ class Peek:
             number=number, digest=tags.get(DIGEST, ""), run=run, created=created, tags=tags
         )
 
-    @contextmanager
-    def _rows(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as database:
-                yield database
-        except sqlite3.Error as error:
-            raise UnknownError(str(error)) from error
+
+@dataclass(frozen=True, kw_only=True)
+class SqliteAliases:
+    """Reads aliases."""
+
+    database: Database
+
+    def get(self, alias: str) -> int | None:
+        """The number that an alias names, even if that version was deleted."""
+        with self.database.connect() as connection:
+            row = connection.execute(
+                "select version from registered_model_aliases where name = ? and alias = ?",
+                (self.database.name, alias),
+            ).fetchone()
+        return None if row is None else int(row[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqliteLedger:
+    """Reads the ledger."""
+
+    database: Database
+
+    def read(self) -> Ledger:
+        """The ledger as it is now."""
+        return read_ledger(self)
+
+    def texts(self) -> list[tuple[int, str]]:
+        """Every number with its text, in order."""
+        with self.database.connect() as connection:
+            return connection.execute(
+                "select v.version, coalesce(t.value, '') from model_versions v"
+                " left join model_version_tags t"
+                " on t.name = v.name and t.version = v.version and t.key = ?"
+                " where v.name = ? and v.current_stage != 'Deleted_Internal' order by v.version",
+                (ENTRY, f"{self.database.name}{SUFFIX}"),
+            ).fetchall()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqliteReader:
+    """The reading half of Registry, see refit.registry.reader."""
+
+    versions: SqliteVersions
+    aliases: SqliteAliases
+    ledger: SqliteLedger
+
+    @classmethod
+    def open(cls, root: Path, name: str) -> "SqliteReader":
+        """The reader of the registered model `name` of the project at `root`.
+
+        Raises:
+            UnknownError: the registry is elsewhere, or does not exist yet.
+        """
+        uri = mlflow_uri(root)
+        path = Path(uri.removeprefix(PREFIX))
+        if not uri.startswith(PREFIX) or not path.is_file():
+            raise UnknownError(uri)
+        database = Database(path=path, name=name)
+        return cls(
+            versions=SqliteVersions(database=database),
+            aliases=SqliteAliases(database=database),
+            ledger=SqliteLedger(database=database),
+        )

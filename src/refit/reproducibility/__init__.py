@@ -1,4 +1,4 @@
-"""Where a version came from, and building it again from its commit.
+"""The lineage of versions, and their reproduction from it.
 
-In: a project or a registered version. Out: its lineage; a rebuilt version compared byte by byte.
+In: a project or a registered version. Out: its lineage; a reproduction, compared byte by byte.
 """

@@ -1,4 +1,4 @@
-"""How two outputs of a stage differ: which columns, how many rows, by how much."""
+"""Says how two outputs of a stage differ: which columns, how many rows, by how much."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,15 +11,15 @@ import polars as pl
 from refit.core import files
 
 LISTED = 10
-"""Files, columns or tensors that are listed of one output."""
+"""Lines that are listed for one output."""
 
 
 def between(expected: Path, got: Path) -> list[str]:
-    """A line for each difference of two files or folders; empty when their bytes are equal."""
+    """A line for each difference of two files or folders; none if their bytes are equal."""
     if expected.is_file() and got.is_file():
         return [] if files.digest(expected) == files.digest(got) else _of_files(expected, got)
     names = sorted(_names(expected) | _names(got))
-    lines = [line for name in names for line in _below(name, expected / name, got / name)]
+    lines = [line for name in names for line in _of_name(name, expected / name, got / name)]
     more = len(lines) - LISTED
     return lines[:LISTED] + ([f"and {more} more"] if more > 0 else [])
 
@@ -28,7 +28,7 @@ def _names(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def _below(name: str, expected: Path, got: Path) -> list[str]:
+def _of_name(name: str, expected: Path, got: Path) -> list[str]:
     if not expected.exists() or not got.exists():
         return [f"{name}: {'is not expected' if got.exists() else 'is missing'}"]
     return [f"{name}: {line}" for line in between(expected, got)]
@@ -64,8 +64,9 @@ def _column(name: str, old: pl.Series, new: pl.Series) -> Iterator[str]:
         return
     largest = ""
     if old.dtype.is_numeric():
-        widest = (old.cast(pl.Float64) - new.cast(pl.Float64)).abs().max()
-        largest = f", largest difference {widest:.3g}" if isinstance(widest, float) else ""
+        difference = (old.cast(pl.Float64) - new.cast(pl.Float64)).abs().max()
+        if isinstance(difference, float):
+            largest = f", largest difference {difference:.3g}"
     yield f"column {name} differs in {changed:,} of {old.len():,} rows{largest}"
 
 
@@ -84,13 +85,13 @@ def _tensors(expected: Path, got: Path) -> Iterator[str]:
             yield from _values(f"weights {name}", old[name], new[name])
 
 
-def _values(what: str, old: np.ndarray, new: np.ndarray) -> Iterator[str]:
+def _values(name: str, old: np.ndarray, new: np.ndarray) -> Iterator[str]:
     if old.shape != new.shape or old.dtype != new.dtype:
-        yield f"{what}: {new.dtype} {new.shape}, expected {old.dtype} {old.shape}"
+        yield f"{name}: {new.dtype} {new.shape}, expected {old.dtype} {old.shape}"
     elif old.tobytes() != new.tobytes():
         changed = int(np.count_nonzero(old != new))
-        widest = np.max(np.abs(old.astype(np.float64) - new.astype(np.float64)), initial=0)
-        yield f"{what}: {changed:,} of {old.size:,} differ, largest difference {widest:.3g}"
+        largest = np.max(np.abs(old.astype(np.float64) - new.astype(np.float64)), initial=0)
+        yield f"{name}: {changed:,} of {old.size:,} differ, largest difference {largest:.3g}"
 
 
 def _json(expected: Path, got: Path) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What others need to make a version again: its commit, its data, and every result of its stages.
+"""Sends and fetches what others need to reproduce a version: commits, data and stage results.
 
-Commits that no branch holds travel as refs under refs/refit/ through a Git remote; data, outputs
-and the run cache through a DVC remote. The registry is a server of its own and does not travel.
+Commits that no branch holds travel as refs under refs/refit/ through a Git remote. Data, outputs
+and the run cache travel through a DVC remote. The registry does not travel: it has its own server.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from refit.workspace import git
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
-    """What was sent or brought."""
+class Transfer:
+    """What was sent or fetched."""
 
     commits: int
     files: int
@@ -23,26 +23,26 @@ class Moved:
 
 def push(
     root: Path, *, git_remote: str, dvc_remote: str | None, say: Callable[[str], None]
-) -> Moved:
-    """Send commits of versions, data, outputs and run cache.
+) -> Transfer:
+    """Send commits of versions, data, outputs and the run cache.
 
     Raises:
         SetupError: there is no such Git remote, or it cannot be reached.
         PipelineError: there is no DVC remote, or it cannot be reached.
     """
     _require_remote(root, git_remote)
-    kept = git.kept(root)
+    refs = git.kept(root)
     with open_pipeline(root) as pipeline:
-        say(f"sending data and results of the workspace and of each version ({len(kept)}) ...")
-        sent = pipeline.push(sorted(set(kept.values())), dvc_remote)
-    git.push(root, git_remote)  # last: a commit that others see has its data
-    return Moved(commits=len(kept), files=sent)
+        say(f"sending data and results of the workspace and of each version ({len(refs)}) ...")
+        files = pipeline.push(sorted(set(refs.values())), dvc_remote)
+    git.push(root, git_remote)  # last: when others see a commit, its data is there
+    return Transfer(commits=len(refs), files=files)
 
 
 def pull(
     root: Path, *, git_remote: str, dvc_remote: str | None, say: Callable[[str], None]
-) -> Moved:
-    """Bring commits of versions, data, outputs and run cache; the workspace gets its data.
+) -> Transfer:
+    """Fetch commits of versions, data, outputs and the run cache, and the workspace's data.
 
     Raises:
         SetupError: there is no such Git remote, or it cannot be reached.
@@ -51,19 +51,19 @@ def pull(
     """
     _require_remote(root, git_remote)
     git.pull(root, git_remote)
-    kept = git.kept(root)
+    refs = git.kept(root)
     with open_pipeline(root) as pipeline:
-        say(f"bringing data and results of the workspace and of each version ({len(kept)}) ...")
-        brought = pipeline.pull(sorted(set(kept.values())), dvc_remote)
-    return Moved(commits=len(kept), files=brought)
+        say(f"fetching data and results of the workspace and of each version ({len(refs)}) ...")
+        files = pipeline.pull(sorted(set(refs.values())), dvc_remote)
+    return Transfer(commits=len(refs), files=files)
 
 
 def _require_remote(root: Path, name: str) -> None:
-    known = git.remotes(root)
-    if name not in known:
+    remotes = git.remotes(root)
+    if name not in remotes:
         raise SetupError(
             f"there is no Git remote `{name}`",
             where=str(root),
-            got=", ".join(known) or "no remote",
+            got=", ".join(remotes) or "no remote",
             do=f"`git remote add {name} URL`, or name another one with --git",
         )

@@ -11,8 +11,10 @@ import polars as pl
 from refit.dataset_card import About
 from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion import evidence
-from refit.registry.client import CHAMPION, Registry, Version
-from refit.registry.ledger import Book, Entry
+from refit.registry.entry import Entry
+from refit.registry.ledger import Ledger
+from refit.registry.registry import Registry
+from refit.registry.version import Version
 from refit.review import changes, comparison, sections, stored
 from refit.review.changes import Changes
 from refit.review.comparison import Curves, Estimate, MetricRow, Pair, SliceRow
@@ -122,10 +124,10 @@ def of_version(root: Path, registry: Registry, version: Version, key: str | None
     Raises:
         RegistryError: MLflow cannot be reached.
     """
-    book = registry.book()
-    own = stored.read(registry, version, book, key)
+    ledger = registry.ledger.read()
+    own = stored.read(registry, version, ledger, key)
     evidence: Mapping[str, Any] = own.decision["evidence"] if own.decision else {}
-    rival, missing = _rival(registry, book, own)
+    rival, missing = _rival(registry, ledger, own)
     name = rival.label if rival else "linear baseline"
     both = None
     if own.scored is not None and own.signature is not None:
@@ -133,7 +135,7 @@ def of_version(root: Path, registry: Registry, version: Version, key: str | None
     return _review(
         root,
         registry,
-        book,
+        ledger,
         (own, rival),
         both,
         kind="decision" if own.decision else "version",
@@ -156,8 +158,8 @@ def of_two(root: Path, registry: Registry, old: Version, new: Version) -> Review
     Raises:
         RegistryError: MLflow cannot be reached.
     """
-    book = registry.book()
-    before, after = (stored.read(registry, one, book) for one in (old, new))
+    ledger = registry.ledger.read()
+    before, after = (stored.read(registry, one, ledger) for one in (old, new))
     both, phrase = _common(registry, before, after)
     policy = _policy(after)
     gain = _measured_gain(both, policy, before.label) if both else None
@@ -165,7 +167,7 @@ def of_two(root: Path, registry: Registry, old: Version, new: Version) -> Review
     return _review(
         root,
         registry,
-        book,
+        ledger,
         (after, before),
         both,
         kind="comparison",
@@ -181,7 +183,7 @@ def of_two(root: Path, registry: Registry, old: Version, new: Version) -> Review
 def _review(  # the one place where all pieces meet
     root: Path,
     registry: Registry,
-    book: Book,
+    ledger: Ledger,
     pair: tuple[Kept, Kept | None],
     both: Pair | None,
     *,
@@ -205,8 +207,8 @@ def _review(  # the one place where all pieces meet
         labels=(own.label, rival_name),
         outcome=outcome,
         sentence=sentence,
-        standing=_standing(registry, book, own.version.number),
-        ledger=tuple(book.about(own.version.number)),
+        standing=_standing(ledger, own.version.number),
+        ledger=tuple(ledger.about(own.version.number)),
         gain=gain,
         groups=_groups(evidence),
         policy=_told(evidence),
@@ -232,15 +234,15 @@ def _review(  # the one place where all pieces meet
     )
 
 
-def _rival(registry: Registry, book: Book, own: Kept) -> tuple[Kept | None, tuple[str, ...]]:
+def _rival(registry: Registry, ledger: Ledger, own: Kept) -> tuple[Kept | None, tuple[str, ...]]:
     """The champion of the time, and what is missing of it."""
     number = own.decision["champion_before"] if own.decision else None
     if number is None:
         return None, ()
-    found = {version.number: version for version in registry.versions()}.get(number)
+    found = {version.number: version for version in registry.versions.all()}.get(number)
     if found is None:
         return None, (f"version {number}, its rival, which somebody has deleted",)
-    rival = stored.read(registry, found, book)
+    rival = stored.read(registry, found, ledger)
     return rival, () if rival.lineage else (f"the lineage of {rival.label}",)
 
 
@@ -465,15 +467,17 @@ def _reuse(evidence: Mapping[str, Any]) -> str:
     return ", ".join([f"decisions: {decisions}", f"candidates: {candidates}", *rest])
 
 
-def _standing(registry: Registry, book: Book, number: int) -> str:
+def _standing(ledger: Ledger, number: int) -> str:
     """Whether the version is champion, waits, or was champion."""
-    champion = book.champion if book.entries else registry.aliased(CHAMPION)
+    champion = ledger.champion
     if champion == number:
         return "Champion"
-    if book.waiting == number:
+    if ledger.waiting == number:
         return "Waits for a person"
     reigns = f"the champion is version {champion}" if champion else "there is no champion"
-    return f"Champion before; {reigns}" if number in book.champions() else f"Not champion; {reigns}"
+    return (
+        f"Champion before; {reigns}" if number in ledger.champions() else f"Not champion; {reigns}"
+    )
 
 
 def _others(own: Kept) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from refit.registry.client import DESCRIPTION
+from refit.registry.artifacts import DESCRIPTION_LIMIT
 from refit.review.build import Review
 from refit.review.formatting import interval, percent, places_of
 from refit.review.sections import SHIFT, UNGRADED
@@ -71,7 +71,7 @@ def description(review: Review) -> str:
     rest = f"\nThe whole card: `{file_name(review.version)}` of the run.\n"
     for section in card(review):
         part = "\n" + _markdown(section)
-        if len(text) + len(part) + len(rest) <= DESCRIPTION:
+        if len(text) + len(part) + len(rest) <= DESCRIPTION_LIMIT:
             text += part
     return text + rest
 

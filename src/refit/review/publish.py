@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from refit.core.errors import RefitError
-from refit.registry.client import Registry, Version, reviewed_tag
+from refit.registry.registry import Registry
+from refit.registry.version import Version, reviewed_tag
 from refit.review import build, html, model_card
 from refit.workspace import servers
 from refit.workspace.project import mlflow_uri
@@ -33,14 +34,14 @@ def publish(root: Path, registry: Registry, version: int, key: str) -> str:
         Where it is to be seen, as Markdown; empty when it could not be made.
     """
     try:
-        _log(root, registry, registry.version(version), key)
-        registry.note(registry.version(version), {reviewed_tag(key): "yes"})
-        return where(root, registry, registry.version(version))
+        _log(root, registry, registry.versions.get(version), key)
+        registry.tags.set(version, {reviewed_tag(key): "yes"})
+        return where(root, registry, registry.versions.get(version))
     except Exception as error:  # noqa: BLE001 - no fault of a page may fail a decision that stands
         said = str(error) if isinstance(error, RefitError) else f"{type(error).__name__}: {error}"
         print(f"warning: the review could not be made: {said}", file=sys.stderr, flush=True)
         with suppress(RefitError):  # one warning is enough, unless the registry itself is lost
-            registry.note(registry.version(version), {reviewed_tag(key): "no"})
+            registry.tags.set(version, {reviewed_tag(key): "no"})
         return ""
 
 
@@ -50,7 +51,7 @@ def _log(root: Path, registry: Registry, version: Version, key: str) -> None:
         file_name(version.number): html.render(review),
         model_card.file_name(version.number): model_card.markdown(review),
     }
-    registry.attach(version, texts, model_card.description(review))
+    registry.artifacts.attach(version, texts, model_card.description(review))
 
 
 def where(root: Path, registry: Registry, version: Version) -> str:
@@ -60,5 +61,5 @@ def where(root: Path, registry: Registry, version: Version) -> str:
     server = uri if uri.startswith("http") else own.url if own else ""
     if not server:
         return f"The whole review: {command} writes {name}.\n"
-    link = registry.address(version, name, server.rstrip("/"))
+    link = registry.artifacts.url(version, name, server.rstrip("/"))
     return f"The whole review: [{name}]({link}), or {command}.\n"

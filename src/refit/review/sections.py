@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refit.dataset import REFERENCE
-from refit.registry.client import DIFFERS, GRADE, REPRODUCED, Version
+from refit.registry.version import DIFFERS, GRADE, REPRODUCED, Version
 from refit.review.stored import Kept
 
 STABLE, SHIFT = 0.1, 0.25

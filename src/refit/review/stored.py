@@ -18,8 +18,10 @@ from refit.core import files, paths
 from refit.core.errors import DataError
 from refit.dataset_card import About
 from refit.promotion import evidence
-from refit.registry.client import Registry, Version
-from refit.registry.ledger import Book
+from refit.registry.artifacts import bundle_folder
+from refit.registry.ledger import Ledger
+from refit.registry.registry import Registry
+from refit.registry.version import Version
 from refit.serving.digest import LINEAGE, SIGNATURE
 
 EVALUATION = "evaluation"
@@ -50,21 +52,21 @@ class Kept:
         return f"version {self.version.number}"
 
 
-def read(registry: Registry, version: Version, book: Book, key: str | None = None) -> Kept:
+def read(registry: Registry, version: Version, ledger: Ledger, key: str | None = None) -> Kept:
     """Read a version with one of its decisions.
 
     Args:
         registry: of the project.
         version: any of its versions.
-        book: the ledger, which knows the order of the decisions.
+        ledger: the ledger, which knows the order of the decisions.
         key: of the decision; the newest one if none is named.
 
     Raises:
         RegistryError: MLflow cannot be reached.
     """
-    decision = _decision(version, book, key)
+    decision = _decision(version, ledger, key)
     reader = _Reader(registry, version)
-    bundle = registry.folder(version)
+    bundle = bundle_folder(version.digest)
     around = evidence.folder(decision["key"]) if decision else ""
     told = reader.json(f"{bundle}/{LINEAGE}", "its lineage")
     words = reader.json(f"{around}/{evidence.ABOUT}", "") if around else None
@@ -91,9 +93,9 @@ def predictions(registry: Registry, version: Version) -> pl.DataFrame | None:
     return _Reader(registry, version).table(f"{EVALUATION}/{PREDICTIONS}", "its predictions")
 
 
-def _decision(version: Version, book: Book, key: str | None) -> dict[str, Any] | None:
+def _decision(version: Version, ledger: Ledger, key: str | None) -> dict[str, Any] | None:
     """The decision of that key; of none, the one that the ledger entered last."""
-    order = {entry.evidence: number for number, entry in book.entries if entry.evidence}
+    order = {entry.evidence: number for number, entry in ledger.entries if entry.evidence}
     by_entry = sorted(version.recorded, key=lambda evidence: order.get(evidence, -1))
     found = [each for evidence in by_entry if (each := version.decision(evidence)) is not None]
     return next((each for each in reversed(found) if key in {None, each["key"]}), None)
@@ -122,7 +124,7 @@ class _Reader:
 
     def _read(self, path: str, what: str, read_file: Callable[[Path], Any]) -> Any:
         with tempfile.TemporaryDirectory(prefix="refit-review-") as folder:
-            got = self._registry.artifact(self._version, path, Path(folder))
+            got = self._registry.artifacts.file(self._version, path, Path(folder))
             if got is not None:
                 try:
                     return read_file(got)

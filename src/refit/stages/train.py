@@ -9,7 +9,7 @@ from refit.core import determinism, files, params, paths
 from refit.models import catalog
 from refit.models.catalog import TrainParams
 from refit.models.model import Data, Fitted, Model, Session
-from refit.tracking.client import Tracker
+from refit.tracking.run import Tracker
 from refit.training import checkpoint, fingerprint, stop_signals
 
 

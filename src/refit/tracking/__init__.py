@@ -1,4 +1,4 @@
-"""MLflow tracking: the client that is shared, and the run of a training.
+"""MLflow tracking: the shared client, and the run of a training.
 
-In: metrics and parameters. Out: an MLflow run per training.
+In: metrics and parameters. Out: one MLflow run for each training.
 """

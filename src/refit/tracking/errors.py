@@ -1,4 +1,4 @@
-"""MLflow's faults in words, and which of them mean that a thing is missing, there, or busy."""
+"""Translates MLflow's errors, tells them apart, and retries writes that other writers disturbed."""
 
 import random
 import time
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from refit.core.errors import RegistryError
 from refit.tracking.client import short
 
-PATIENCE = 120.0
-"""Seconds for which a busy registry is asked again."""
+RETRY_SECONDS = 120.0
+"""How long a write is retried while other writers are in the way."""
 RACES = (
     "Giving up after",
     "duplicate key",
@@ -17,15 +17,15 @@ RACES = (
     "Duplicate entry",
     "were matched",
 )
-"""What MLflow and its databases say to the second of two who write or delete the same row."""
+"""Parts of the messages of MLflow and its databases to the second of two writers of one row."""
 
 
 @contextmanager
-def said(what: str, name: str) -> Iterator[None]:
-    """Turn MLflow's fault into one that says what could not be done.
+def translated(problem: str, name: str) -> Iterator[None]:
+    """Turn an error of MLflow into a RegistryError.
 
     Args:
-        what: could not be done.
+        problem: what it means when the call fails, such as "versions cannot be listed".
         name: of the registered model.
     """
     from mlflow.exceptions import MlflowException
@@ -34,44 +34,44 @@ def said(what: str, name: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         raise RegistryError(
-            what,
+            problem,
             where=f"registered model {name}",
             got=short(error),
-            do="see whether the MLflow server is up and its disk is not full, then run again:"
-            " what was done is kept",
+            do="check that the MLflow server is up and its disk is not full, then run this again:"
+            " finished steps are kept",
         ) from error
 
 
-def missing(error: RegistryError) -> bool:
-    """Whether MLflow knows nothing of what it was asked for."""
+def is_missing(error: RegistryError) -> bool:
+    """Whether MLflow does not know what was asked for."""
     return _code(error) == "RESOURCE_DOES_NOT_EXIST"
 
 
-def there(error: RegistryError) -> bool:
-    """Whether what was to be made is there already."""
+def already_exists(error: RegistryError) -> bool:
+    """Whether MLflow has already what was to be created."""
     return _code(error) == "RESOURCE_ALREADY_EXISTS"
 
 
-def busy(error: RegistryError) -> bool:
-    """Whether others were writing at that moment, so that the same may succeed in the next."""
+def is_race(error: RegistryError) -> bool:
+    """Whether other writers were in the way, so that the same call may succeed later."""
     text = str(error.__cause__)
-    return _code(error) == "TEMPORARILY_UNAVAILABLE" or any(word in text for word in RACES)
+    return _code(error) == "TEMPORARILY_UNAVAILABLE" or any(part in text for part in RACES)
 
 
-def patiently(write: Callable[[], None]) -> None:
-    """Write; once more, as long as others are writing the same at the same moment."""
-    deadline = time.monotonic() + PATIENCE
+def retry(write: Callable[[], None]) -> None:
+    """Call `write`, again while other writers are in the way."""
+    deadline = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             write()
         except RegistryError as error:
-            if not busy(error) or time.monotonic() > deadline:
+            if not is_race(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(random.uniform(0.02, 0.3))  # noqa: S311 - so that rivals do not meet again
+            time.sleep(random.uniform(0.02, 0.3))  # noqa: S311 - so that two writers do not meet again
         else:
             return
 
 
 def _code(error: RegistryError) -> str:
-    """MLflow's code of what went wrong; '' where it gave none."""
+    """MLflow's error code; empty if there is none."""
     return str(getattr(error.__cause__, "error_code", ""))

@@ -8,7 +8,8 @@ from refit.core import paths
 from refit.core.errors import RegistryError
 from refit.pipeline.dvc import open_pipeline
 from refit.pipeline.run_cache import SeveralResults
-from refit.registry.client import Registry, Version
+from refit.registry.registry import Registry
+from refit.registry.version import Version
 from refit.workspace import servers
 
 
@@ -84,9 +85,10 @@ def status(root: Path) -> Status:
     """The state, read from DVC, the registry and the process table."""
     champion, waiting, registry_error = None, None, ""
     try:
-        registry = Registry.of(root)
-        waiting = registry.book().waiting
-        champion = registry.champion()
+        registry = Registry.open(root)
+        ledger = registry.ledger.read()
+        waiting = ledger.waiting
+        champion = registry.champion(ledger)
     except RegistryError as error:
         registry_error = str(error)
     with open_pipeline(root, wait=2) as pipeline:

@@ -144,10 +144,10 @@ def _publish(root: Path, decision: Decision) -> str:
     """Log the review of a decision that has none yet; returns where it is."""
     if decision.reviewed:
         return ""
-    from refit.registry.client import Registry
+    from refit.registry.registry import Registry
     from refit.review.publish import publish
 
-    return publish(root, Registry.of(root), decision.version, decision.key)
+    return publish(root, Registry.open(root), decision.version, decision.key)
 
 
 def _require_unchanged(pipeline: Pipeline) -> None:

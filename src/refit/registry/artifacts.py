@@ -1,0 +1,231 @@
+"""The artifacts of versions: the bundle, its lineage, and what decisions and reviews log.
+
+All of them are plain files below the run of the version's training. No MLflow flavor is written,
+because a flavor can run code when it is loaded.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refit.core import files, paths
+from refit.core.errors import RegistryError
+from refit.registry.client import Connection
+from refit.registry.version import Version
+from refit.serving.digest import LINEAGE, identity
+from refit.tracking import errors
+from refit.tracking.client import FINGERPRINT, experiment, find_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXAMPLES_FILE = "examples.parquet"
+"""Example rows with the version's own predictions, beside its bundle."""
+DESCRIPTION_LIMIT = 5000
+"""Characters of a version's description that MLflow's database takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """An uploaded bundle."""
+
+    run: str
+    source: str
+    """Address of the bundle, as MLflow names it."""
+    examples_digest: str
+
+
+def bundle_folder(digest: str) -> str:
+    """The folder of a bundle among the artifacts of its run."""
+    return f"bundle-{digest[:12]}"
+
+
+class Artifacts:
+    """The artifacts of a registered model's versions."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def upload(
+        self,
+        digest: str,
+        bundle: Path,
+        *,
+        fingerprint: str,
+        lineage: Mapping[str, Any],
+        examples: bytes,
+    ) -> Upload:
+        """Upload a bundle, its lineage and its example rows to the run of its training."""
+        run, folder = self._run(fingerprint), bundle_folder(digest)
+        lineage_text = json.dumps({**lineage, "run": run}, indent=2, sort_keys=True)
+
+        def write(client: "MlflowClient") -> None:
+            client.log_artifacts(run, str(bundle), folder)
+            with tempfile.TemporaryDirectory() as temporary:
+                path = Path(temporary) / EXAMPLES_FILE
+                path.write_bytes(examples)
+                client.log_artifact(run, str(path), folder)
+            client.log_text(run, f"{lineage_text}\n", f"{folder}/{LINEAGE}")
+
+        self._connection.write("the bundle cannot be uploaded", write)
+        return Upload(
+            run=run,
+            source=f"runs:/{run}/{folder}",
+            examples_digest=hashlib.sha256(examples).hexdigest(),
+        )
+
+    def download(self, version: Version) -> Path:
+        """The version's bundle in the project's own folder, its digest verified."""
+        target = self._connection.root / paths.BUNDLES / version.digest
+        if not target.is_dir() or _identity(target) != version.digest:
+            target.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory() as temporary:
+                for path in sorted(self.fetch(version, Path(temporary)).iterdir()):
+                    files.write_bytes(target / path.name, path.read_bytes())
+        return target
+
+    def fetch(self, version: Version, temporary: Path) -> Path:
+        """The version's bundle as the registry has it now, in a folder below `temporary`.
+
+        Raises:
+            RegistryError: it is not what was registered.
+        """
+        with self._connection.reading("the bundle cannot be downloaded") as client:
+            folder = bundle_folder(version.digest)
+            bundle = Path(client.download_artifacts(version.run, folder, str(temporary)))
+        digest = _identity(bundle)
+        if digest != version.digest:
+            raise RegistryError(
+                "the registered bundle is not the one that was registered",
+                where=f"{self._connection.name} version {version.number}",
+                got=f"digest {digest[:12]}" if digest else "only a part of its files",
+                expected=f"digest {version.digest[:12]}",
+                do="its files were changed or damaged: restore the artifact store from a backup",
+            )
+        return bundle
+
+    def lineage(self, version: Version) -> dict[str, Any]:
+        """The version's lineage.json."""
+        path = f"{bundle_folder(version.digest)}/{LINEAGE}"
+        with (
+            self._connection.reading("the lineage cannot be downloaded") as client,
+            tempfile.TemporaryDirectory() as temporary,
+        ):
+            lineage: dict[str, Any] = files.read_json(
+                Path(client.download_artifacts(version.run, path, temporary))
+            )
+        return lineage
+
+    def file(self, version: Version, path: str, target: Path) -> Path | None:
+        """Download an artifact of the version's run into `target`; None if there is none.
+
+        Nor is there any when the run was deleted.
+        """
+        try:
+            with self._connection.reading("artifacts cannot be read") as client:
+                listed = client.list_artifacts(version.run, path.rpartition("/")[0])
+                if path not in {artifact.path for artifact in listed}:
+                    return None
+                return Path(client.download_artifacts(version.run, path, str(target)))
+        except RegistryError as error:
+            if errors.is_missing(error):
+                return None
+            raise
+
+    def attach(self, version: Version, texts: Mapping[str, str], description: str) -> None:
+        """Log texts, by file name, to the version's run, and describe the version in Markdown."""
+
+        def write(client: "MlflowClient") -> None:
+            for name, text in texts.items():
+                client.log_text(version.run, text, name)
+            self._describe(client, version, description)
+
+        self._connection.write("the review cannot be logged", write)
+
+    def log_evaluation(
+        self,
+        version: Version,
+        *,
+        metrics: Mapping[str, float],
+        folders: Mapping[str, Path],
+        report: str,
+        inputs: Mapping[str, str],
+    ) -> None:
+        """Log the evaluation that a decision is based on to the version's run.
+
+        Args:
+            version: that was decided about.
+            metrics: by name.
+            folders: artifact folder -> local folder.
+            report: Markdown.
+            inputs: name of a dataset -> its digest.
+        """
+        datasets = _datasets(inputs)
+
+        def write(client: "MlflowClient") -> None:
+            logged = client.get_run(version.run).data.metrics
+            for name, value in metrics.items():
+                if logged.get(name) != value:  # a second point would draw a curve
+                    client.log_metric(version.run, name, value)
+            for name, folder in folders.items():
+                client.log_artifacts(version.run, str(folder), name)
+            client.log_text(version.run, report, f"decision-{version.number}.md")
+            client.log_inputs(version.run, datasets)
+            self._describe(client, version, _shortened(report))
+
+        self._connection.write("the evaluation cannot be logged", write)
+
+    def url(self, version: Version, path: str, server: str) -> str:
+        """Where the MLflow pages at `server` show an artifact of the version's run."""
+        with self._connection.reading("the run cannot be read") as client:
+            experiment_id = client.get_run(version.run).info.experiment_id
+        return f"{server}/#/experiments/{experiment_id}/runs/{version.run}/artifacts/{path}"
+
+    def _describe(self, client: "MlflowClient", version: Version, description: str) -> None:
+        client.update_model_version(self._connection.name, str(version.number), description)
+
+    def _run(self, fingerprint: str) -> str:
+        """The run of a training, created if the training was not tracked."""
+        with self._connection.reading("the run cannot be created") as client:
+            experiment_id = experiment(client, self._connection.root, self._connection.name)
+            run = find_run(client, experiment_id, fingerprint)
+            if run is None:
+                run = client.create_run(
+                    experiment_id,
+                    tags={FINGERPRINT: fingerprint},
+                    run_name=f"train-{fingerprint[:8]}",
+                )
+                client.set_terminated(run.info.run_id, "FINISHED")
+        return str(run.info.run_id)
+
+
+def _datasets(inputs: Mapping[str, str]) -> list[Any]:
+    """The inputs as MLflow's entities."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return [
+        DatasetInput(
+            Dataset(name, digest[:32], "dvc", json.dumps({"path": name, "sha256": digest})),
+            [InputTag("mlflow.data.context", "training")],
+        )
+        for name, digest in inputs.items()
+    ]
+
+
+def _shortened(text: str) -> str:
+    """The text, or as many of its first lines as a description takes."""
+    if len(text) <= DESCRIPTION_LIMIT:
+        return text
+    return text[: text.rfind("\n", 0, DESCRIPTION_LIMIT) + 1]
+
+
+def _identity(bundle: Path) -> str:
+    """The digest of a bundle; empty if files are missing."""
+    try:
+        return identity(bundle)
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,91 @@
+"""A registered version, and the names of the tags that it carries."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from refit.registry.entry import ENTRY_TAG, text_digest
+
+DIGEST = "refit.digest"
+"""Tag: the digest of the bundle."""
+EXAMPLES = "refit.examples"
+"""Tag: the digest of the stored example rows."""
+COMMIT = "refit.commit"
+"""Tag: the commit that the version was made from."""
+OUTCOME = "refit.outcome"
+"""Tag: the kind of the last decision about the version."""
+DECISION = "refit.decision."
+"""Start of the tags that hold decisions, as JSON."""
+REVIEWED = "refit.reviewed."
+"""Start of the tags that say that the review of a decision was made."""
+GRADE = "refit.grade"
+"""Tag: the best grade of reproducibility."""
+REPRODUCED = "refit.reproduced."
+"""Start of the tags that say when and where a grade was reached."""
+DIFFERS = "refit.differs"
+"""Tag: the last reproduction that gave other bytes."""
+DECISION_FIELDS = frozenset({"outcome", "key", "sentence", "evidence"})
+"""Fields of every recorded decision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A registered version."""
+
+    number: int
+    digest: str
+    """Of the bundle."""
+    run: str
+    created: int
+    """Milliseconds since 1970, UTC."""
+    tags: Mapping[str, str]
+
+    @property
+    def entry_tags(self) -> dict[str, str]:
+        """The tags that hold digests of entries about the version."""
+        return {tag: value for tag, value in self.tags.items() if tag.startswith(ENTRY_TAG)}
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """The text of every recorded decision, by its digest."""
+        tags = sorted(tag for tag in self.tags if tag.startswith(DECISION))
+        return {text_digest(self.tags[tag]): self.tags[tag] for tag in tags}
+
+    def decision(self, evidence: str) -> dict[str, Any] | None:
+        """The recorded decision with this digest; None if it is gone or was changed."""
+        return _parse_decision(self.recorded.get(evidence, ""))
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Every decision recorded on the version."""
+        parsed = map(_parse_decision, self.recorded.values())
+        return [decision for decision in parsed if decision is not None]
+
+
+def reviewed_tag(key: str) -> str:
+    """The tag that says that the review of a decision was made."""
+    return f"{REVIEWED}{key[:16]}"
+
+
+def decision_tag(key: str, text: str) -> str:
+    """The tag of a recorded decision.
+
+    Concurrent deciders record different timings, so each text gets its own tag. The ledger names
+    the text that counts.
+    """
+    return f"{decision_tags(key)}{text_digest(text)[:8]}"
+
+
+def decision_tags(key: str) -> str:
+    """Start of the tags of every text recorded for a decision."""
+    return f"{DECISION}{key[:16]}."
+
+
+def _parse_decision(text: str) -> dict[str, Any] | None:
+    """A recorded decision; None if the text is missing or was replaced by something else."""
+    try:
+        decision: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    valid = isinstance(decision, dict) and decision.keys() >= DECISION_FIELDS
+    return decision if valid else None

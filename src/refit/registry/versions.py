@@ -1,0 +1,149 @@
+"""The versions of the registered model: find, list, read and register them.
+
+A version is named by the digest of its bundle, so the same model is registered only once.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refit.core.errors import RegistryError
+from refit.registry.artifacts import Artifacts
+from refit.registry.client import Connection
+from refit.registry.ledger import EntryTags
+from refit.registry.version import DIGEST, EXAMPLES, Version
+from refit.tracking import errors
+from refit.tracking.client import FINGERPRINT
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PAGE = 1000
+"""Versions that are read at a time."""
+
+
+class Versions:
+    """The versions of a registered model."""
+
+    def __init__(self, connection: Connection, artifacts: Artifacts) -> None:
+        self._connection, self._artifacts = connection, artifacts
+        self._name = connection.name
+
+    def get(self, number: int) -> Version:
+        """The version with this number.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        try:
+            with self._connection.reading(f"version {number} cannot be read") as client:
+                return _version(client.get_model_version(self._name, str(number)))
+        except RegistryError as error:
+            if not errors.is_missing(error):
+                raise
+            raise RegistryError(
+                f"there is no version {number}",
+                where=f"registered model {self._name}",
+                got="nothing: it was never registered, or was deleted by hand",
+                do="`refit history` lists the versions that were decided about",
+            ) from error.__cause__
+
+    def find(self, digest: str) -> Version | None:
+        """The version whose bundle has this digest; the oldest if there are several."""
+        with self._connection.reading("versions cannot be listed") as client:
+            matches = client.search_model_versions(
+                f"name = '{self._name}' and tags.`{DIGEST}` = '{digest}'",
+                max_results=1,
+                order_by=["version_number ASC"],
+            )
+        return _version(matches[0]) if matches else None
+
+    def all(self) -> list[Version]:
+        """Every version, the oldest first."""
+        versions: list[Version] = []
+        token = None
+        while True:
+            with self._connection.reading("versions cannot be listed") as client:
+                page = client.search_model_versions(
+                    f"name = '{self._name}'", max_results=PAGE, page_token=token
+                )
+            versions += map(_version, page)
+            token = page.token
+            if not token:
+                return sorted(versions, key=lambda version: version.number)
+
+    def entry_tags(self) -> EntryTags:
+        """The entry tags of each version that has any."""
+        return {version.number: tags for version in self.all() if (tags := version.entry_tags)}
+
+    def register(
+        self,
+        digest: str,
+        bundle: Path,
+        *,
+        fingerprint: str,
+        lineage: Mapping[str, Any],
+        examples: bytes,
+        tags: Mapping[str, str],
+    ) -> Version:
+        """Upload the bundle and register it, unless a version has this digest already.
+
+        The upload comes first: a version whose bundle is missing never exists.
+
+        Args:
+            digest: of the bundle.
+            bundle: its folder.
+            fingerprint: of the training. It names the run that holds the artifacts.
+            lineage: uploaded as the version's lineage.json, together with the run.
+            examples: rows with the version's predictions, as a Parquet file.
+            tags: of the version, besides digest, fingerprint and the digest of the examples.
+        """
+        known = self.find(digest)
+        if known is not None:
+            return known
+        self._create_model()
+        upload = self._artifacts.upload(
+            digest, bundle, fingerprint=fingerprint, lineage=lineage, examples=examples
+        )
+        all_tags = {
+            **tags,
+            DIGEST: digest,
+            EXAMPLES: upload.examples_digest,
+            FINGERPRINT: fingerprint,
+        }
+        created: list[Version] = []
+
+        def create(client: "MlflowClient") -> None:
+            version = client.create_model_version(self._name, upload.source, upload.run, all_tags)
+            created.append(_version(version))
+
+        self._connection.write("the bundle cannot be registered", create)
+        return self._oldest(created[0])
+
+    def _create_model(self) -> None:
+        try:
+            with self._connection.reading("the registered model cannot be created") as client:
+                client.create_registered_model(self._name)
+        except RegistryError as error:
+            if not errors.already_exists(error):
+                raise
+
+    def _oldest(self, created: Version) -> Version:
+        """The created version, or the equal one that another machine registered just before."""
+        oldest = self.find(created.digest) or created
+        if oldest.number < created.number:
+            problem = "a version that was registered twice cannot be deleted"
+            with self._connection.reading(problem) as client:
+                client.delete_model_version(self._name, str(created.number))
+        return oldest
+
+
+def _version(stored: Any) -> Version:
+    """The value of MLflow's ModelVersion."""
+    return Version(
+        number=int(stored.version),
+        digest=stored.tags.get(DIGEST, ""),
+        run=stored.run_id,
+        created=stored.creation_timestamp,
+        tags=dict(stored.tags),
+    )

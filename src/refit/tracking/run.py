@@ -1,0 +1,140 @@
+"""The MLflow run of a training, written while it trains.
+
+Tracking may neither break nor slow down a training: metrics are sent in batches, HTTP requests give
+up early, and an error of MLflow costs one warning. Each stage fingerprint has one run, so a retried
+or resumed training continues the run that it began, and logs no step twice.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from refit.tracking.client import FINGERPRINT, connect, experiment, find_run, short
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+BATCH = 200
+"""Metrics sent together (MLflow takes at most 1,000)."""
+SECONDS = 2.0
+"""Longest time that metrics wait to be sent."""
+
+
+class Tracker:
+    """The MLflow run of one training; use it in a `with` statement.
+
+    Args:
+        fingerprint: of the stage; names the run.
+        name: of the experiment.
+        params: logged once.
+        tags: of the run.
+        root: of the project.
+    """
+
+    def __init__(
+        self,
+        fingerprint: str,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        root: Path | None = None,
+    ) -> None:
+        self._fingerprint, self._name = fingerprint, name
+        self._params, self._tags = params, {**tags, FINGERPRINT: fingerprint}
+        self._root = root or Path.cwd()
+        self._client: MlflowClient | None = None
+        self._run = ""
+        self._queue: list[Metric] = []
+        self._sent = time.monotonic()
+        self._last_steps: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        """Open the fingerprint's run, or warn and continue without tracking."""
+        with self._or_untracked():
+            client = connect(self._root)
+            experiment_id = experiment(client, self._root, self._name)
+            run = find_run(client, experiment_id, self._fingerprint)
+            if run is None:
+                label = f"train-{self._fingerprint[:8]}"
+                run = client.create_run(experiment_id, tags=dict(self._tags), run_name=label)
+            self._run = run.info.run_id
+            self._log_params(client)
+            self._last_steps = {
+                key: max(point.step for point in client.get_metric_history(self._run, key))
+                for key in run.data.metrics
+            }
+            client.update_run(self._run, status="RUNNING")
+            self._client = client
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Send the remaining metrics and end the run with the status of the training."""
+        self._flush()
+        with self._or_untracked():
+            if self._client is not None:
+                self._client.set_terminated(self._run, _status(kind))
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics at a step; steps that the run already has are skipped."""
+        if self._client is None:
+            return
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._queue += [
+            Metric(key, float(value), now, step)
+            for key, value in metrics.items()
+            if step > self._last_steps.get(key, -1)
+        ]
+        if len(self._queue) >= BATCH or time.monotonic() - self._sent > SECONDS:
+            self._flush()
+
+    def artifact(self, path: Path) -> None:
+        """Log a small file."""
+        with self._or_untracked():
+            if self._client is not None:
+                self._client.log_artifact(self._run, str(path))
+
+    def _log_params(self, client: "MlflowClient") -> None:
+        """Log the parameters. MLflow accepts the same values again when a run is resumed."""
+        from mlflow.entities import Param
+
+        params = [Param(key, str(value)) for key, value in self._params.items()]
+        client.log_batch(self._run, params=params)
+
+    def _flush(self) -> None:
+        self._sent = time.monotonic()
+        metrics, self._queue = self._queue, []
+        with self._or_untracked():
+            if self._client is not None and metrics:
+                self._client.log_batch(self._run, metrics=metrics)
+
+    @contextmanager
+    def _or_untracked(self) -> Iterator[None]:
+        """Turn any error of MLflow into one warning, and continue without tracking."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - no error of MLflow may end a training
+            self._client = None
+            print(
+                f"warning: MLflow was lost, the training continues untracked: {short(error)}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _status(kind: type[BaseException] | None) -> str:
+    """MLflow's status of an ended run; Ctrl-C and SIGTERM, which are no Exception, kill it."""
+    if kind is None:
+        return "FINISHED"
+    return "FAILED" if issubclass(kind, Exception) else "KILLED"
