@@ -305,7 +305,7 @@ def decided(projects: Callable[[str], Any], tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_promotion_is_decided_once(decided: Path) -> None:
-    """The first version beats the linear baseline; the second time, the decision is found."""
+    """The first version beats the linear baseline; the second time, the decision is decision."""
     first = decide.decide(decided)
     assert (first.outcome, first.version, first.cached) == ("promote", 1, False)
     assert first.evidence["rival"] == LINEAR
@@ -378,8 +378,8 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, step: str) -> None:
         [sys.executable, "-c", CRASH, step], cwd=decided, env=environment, check=False
     )
     assert crashed.returncode == -9
-    found = decide.decide(decided)
-    assert (found.outcome, found.version) == ("promote", 1)
+    decision = decide.decide(decided)
+    assert (decision.outcome, decision.version) == ("promote", 1)
     registry = Registry.open(decided)
     champion = registry.champion(registry.ledger.read())
     assert champion is not None
@@ -388,7 +388,7 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, step: str) -> None:
     ((_, entry),) = registry.ledger.read().entries
     assert (entry.kind, entry.version, entry.after) == ("promote", 1, 1)
     assert champion.decision(entry.evidence) == champion.decisions()[0]
-    assert found.key == entry.key
+    assert decision.key == entry.key
     assert decide.decide(decided).cached
     assert approval.faults(decided) == []
 

@@ -153,9 +153,9 @@ def test_a_newer_candidate_takes_the_place_of_one_that_waits(project: Any) -> No
         approval.approve(root, 2, why="")
     approval.reject(root, 3, why="wait for spring", who="ann")
     assert Registry.open(root).aliases.get("challenger") is None
-    found = decide.decide(root)
-    assert not found.waits
-    assert found.sentence.endswith("reject of version 3 by ann: wait for spring")
+    decision = decide.decide(root)
+    assert not decision.waits
+    assert decision.sentence.endswith("reject of version 3 by ann: wait for spring")
 
 
 def damage(root: Path, what: str) -> None:
@@ -336,7 +336,7 @@ def test_evidence_that_lost_fields_by_hand_is_still_read(project: Any) -> None:
     tag = next(name for name in tags if "decision" in name)
     shortened = json.loads(tags[tag]) | {"evidence": {"metric": "log_loss"}}
     client.set_model_version_tag("pumps", "1", tag, json.dumps(shortened))
-    found = decide.decide(root)
-    assert found.cached
-    assert found.sentence.startswith("Version 1 is the champion")
-    assert found.report.startswith("**Version 1 is promoted to champion")
+    decision = decide.decide(root)
+    assert decision.cached
+    assert decision.sentence.startswith("Version 1 is the champion")
+    assert decision.report.startswith("**Version 1 is promoted to champion")

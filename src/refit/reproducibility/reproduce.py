@@ -100,16 +100,16 @@ def reproduce(
             say(f"running every stage{f' with {count} threads' if count else ''} ...")
             run_stages(folder, count, say)
             digest = identity(folder / paths.BUNDLE)
-            found = _differing_outputs(root, target, folder, expected, say)
-            found = found or _differing_digest(target, digest)
-            if found:
+            differing = _differing_outputs(root, target, folder, expected, say)
+            differing = differing or _differing_digest(target, digest)
+            if differing:
                 break
     here = machine.this()
     return Reproduction(
         outputs=sum(len(outputs) for outputs in expected.values()),
-        differences=found,
+        differences=differing,
         digest=digest,
-        grade=None if found else measured_grade(target.machine, here, threads),
+        grade=None if differing else measured_grade(target.machine, here, threads),
         threads=threads,
         seconds=time.monotonic() - started,
         machine=here,
