@@ -380,7 +380,7 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, moment: str) -> None:
     assert champion.decision(entry.evidence) == champion.decisions()[0]
     assert found.key == entry.key
     assert decide.decide(decided).cached
-    assert approval.faults(decided) == []
+    assert approval.verify(decided) == []
 
 
 @pytest.mark.slow
@@ -406,7 +406,7 @@ def test_the_same_decided_elsewhere_meanwhile(
     ((_, entry),) = registry.book().entries
     assert entry.version is not None
     assert list(registry.version(entry.version).recorded) == [entry.evidence]
-    assert approval.faults(decided) == []
+    assert approval.verify(decided) == []
 
 
 @pytest.mark.parametrize("kind", ["broken database", "driver"])

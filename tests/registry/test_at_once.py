@@ -123,7 +123,7 @@ def test_twenty_promotions_at_once(
     assert {(entry.version, entry.before or 0) for entry in found} == set(told)
     kept = Registry(roots[0], "pumps")
     assert kept.aliased("champion") == found[-1].after
-    assert approval.faults(roots[1]) == []
+    assert approval.verify(roots[1]) == []
     tags = kept.marks()
     assert len(tags) == MANY
     assert all(sum("refit.decision." in tag for tag in each) == 1 for each in tags.values())
@@ -137,7 +137,7 @@ def test_one_candidate_on_several_machines_is_decided_once(
     told = decide_at_once(roots)
     (entry,) = entries(roots[0])
     assert {version for version, _ in told} == {entry.version}
-    assert approval.faults(roots[0]) == []
+    assert approval.verify(roots[0]) == []
     assert Registry(roots[0], "pumps").marks().keys() == {entry.version}
 
 

@@ -250,10 +250,10 @@ def test_what_was_done_by_hand_is_found(project: Any, what: str) -> None:
     root = project.root
     decide.decide(root)
     candidate(root, 1)
-    assert approval.faults(root) == []
+    assert approval.verify(root) == []
     assert doctor._ledger(root).ok
     lay_hands_on(root, what)
-    assert any(fault.startswith(DAMAGE[what]) for fault in approval.faults(root))
+    assert any(fault.startswith(DAMAGE[what]) for fault in approval.verify(root))
     told = project.call("refit", "history", "--verify", check=False)
     assert told.returncode == 1
     assert f"wrong {DAMAGE[what]}" in told.stdout

@@ -143,7 +143,7 @@ def history(root: Path) -> Book:
     return Registry.of(root).book()
 
 
-def faults(root: Path) -> list[str]:
+def verify(root: Path) -> list[str]:
     """What `refit history --verify` reports: damaged entries, moved aliases, lost evidence."""
     registry = Registry.of(root)
     tags = registry.marks()

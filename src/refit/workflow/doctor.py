@@ -146,7 +146,7 @@ def _ledger(root: Path) -> Check:
     """Decisions that were changed or taken away, and aliases that somebody moved."""
     return _faultless(
         "ledger",
-        lambda: approval.faults(root),
+        lambda: approval.verify(root),
         well="whole, and the aliases are as it says",
         mend="`refit history --verify` lists all; `refit rollback --to V --why ...` mends a broken"
         " ledger, the next run an alias",
