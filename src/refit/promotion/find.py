@@ -62,8 +62,8 @@ def key(candidate: Candidate, champion: Version | None, ledger: Book) -> str:
         "judged": candidate.predictions_digest,
         "policy": asdict(candidate.policy),
     }
-    since = ledger.crowned
-    if champion is not None and since and candidate.policy.overdue(since.moment):
+    change = ledger.crowned
+    if champion is not None and change and candidate.policy.overdue(change.moment):
         # Against an overdue champion less is asked, see refit.promotion.gates.improvement.
         parts["overdue"] = True
     return registry_ledger.digest(json.dumps(parts, sort_keys=True))
