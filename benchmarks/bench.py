@@ -1,9 +1,8 @@
 """The figures of the README, measured: `make bench` (about four minutes on two cores).
 
-Works in a clone in a temporary folder, with this checkout's virtual environment. Times are of whole
-commands, process start included; where nothing changed, the commands are timed nine times in turn,
-and medians shown. LightGBM, which only this file uses, is fitted on the same rows and columns as
-the network.
+The commands run in a clone in a temporary folder, with this checkout's virtual environment. Times
+include the start of the process. Where nothing changed, the commands alternate for nine rounds, and
+the medians are shown. LightGBM is fitted on the same rows and columns as the network.
 """
 
 import os
@@ -46,7 +45,7 @@ def machine() -> str:
 
 @contextmanager
 def clone() -> Iterator[Path]:
-    """The last commit in a folder of its own; its servers are stopped at the end."""
+    """The last commit in a temporary folder; its servers are stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="refit-bench-") as folder:
         project = Path(folder) / "refit"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
@@ -80,8 +79,8 @@ def call(project: Path, *command: str) -> tuple[float, str]:
 
 def states(output: str) -> list[tuple[str, str, str]]:
     """(step, state, seconds) of each line of `refit run`."""
-    found = filter(None, map(LINE.match, output.splitlines()))
-    return [(match[2], match[1], match[3]) for match in found]
+    matches = filter(None, map(LINE.match, output.splitlines()))
+    return [(match[2], match[1], match[3]) for match in matches]
 
 
 def first_run(project: Path) -> None:
@@ -100,7 +99,7 @@ def first_run(project: Path) -> None:
 
 
 def nothing_changed(project: Path) -> None:
-    """Both doors with nothing to do, against DVC with as many trivial stages."""
+    """Both doors with nothing to do, against DVC with equally many trivial stages."""
     bare = bare_repository(project.parent / "bare")
     rounds = [
         (call(project, "refit", "run"), call(project, "dvc", "repro"), call(bare, "dvc", "repro"))
@@ -134,15 +133,15 @@ def changes(project: Path) -> None:
     """What one change costs, through `refit run` with the server up."""
     print("| One change, then `refit run` | Seconds | Stages that ran |\n| --- | ---: | --- |")
     path = project / "params.yaml"
-    kept = path.read_text(encoding="utf-8")
+    original = path.read_text(encoding="utf-8")
     for name, old, new in (
         ("evaluate.resamples", "resamples: 1000", "resamples: 1200"),
-        ("train.dropout", "dropout: 0.25", "dropout: 0.2"),
+        ("network.dropout", "dropout: 0.25", "dropout: 0.2"),
     ):
-        path.write_text(kept.replace(old, new), encoding="utf-8")
+        path.write_text(original.replace(old, new), encoding="utf-8")
         print_change(name, *call(project, "refit", "run"))
-        path.write_text(kept, encoding="utf-8")
-        print_change(f"{name} set back", *call(project, "refit", "run"))
+        path.write_text(original, encoding="utf-8")
+        print_change(f"{name} restored", *call(project, "refit", "run"))
     print_change("one month added", *call(project, "refit", "run", "--until", "next"))
     shutil.rmtree(project / "data/raw")
     call(project, "refit", "ingest", "--until", UNTIL)
@@ -157,7 +156,7 @@ def print_change(name: str, seconds: float, output: str) -> None:
 
 
 def models(project: Path) -> None:
-    """Network and LightGBM in processes of their own, on the same rows and columns."""
+    """Network and LightGBM in separate processes, on the same rows and columns."""
     print("| Model | Fit, seconds | Train rows a second | Holdout ROC AUC | Holdout log loss |")
     print("| --- | ---: | ---: | ---: | ---: |", flush=True)
     for name in ("network", "lightgbm"):

@@ -5,7 +5,7 @@
     .venv/bin/python benchmarks/determinism.py price         # rows a second of each level
     .venv/bin/python benchmarks/determinism.py --processors  # one training on emulated processors
 
-Every setting runs in processes of its own, because libraries read it when they are loaded.
+Every setting runs in separate processes, because libraries read it when they are loaded.
 Processors of two makers are emulated by `qemu-x86_64` (Debian: qemu-user) where it is installed.
 """
 
@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,7 +26,7 @@ from refit.core import determinism
 
 if TYPE_CHECKING:
     from refit.data.prepared import Arrays
-    from refit.training.loop import TrainParams
+    from refit.models.network import NetworkParams
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = (1, 2, 4)
@@ -39,28 +39,30 @@ SETTINGS: dict[str, dict[str, str]] = {
 ROWS, NUMERIC, CARDINALITIES = 188_966, 48, (17, 5, 97, 28)
 STEPS, ROUNDS, WARM = 20, 15, 3
 PATIENCE = 900.0
-"""Seconds after which the price is taken from the pairs that there are."""
+"""Seconds after which the price is computed from the pairs measured so far."""
 FOREIGN = 0.1
 """Processor seconds of other programs in a second, above which a pair is measured again."""
 TICKS = 0.02
 """Seconds by which the two clocks may differ."""
+
+SEED = 2013
 
 Work = Callable[[], Any]
 Way = tuple[str, int]
 
 
 def main() -> None:
-    """Print what was asked for."""
+    """Print the tables that the arguments ask for."""
     parser = argparse.ArgumentParser(description="Where the bits move, and what a level costs.")
     parser.add_argument("part", nargs="?", choices=["operations", "price"])
     parser.add_argument("--processors", action="store_true", help="one training, emulated")
-    asked = parser.parse_args()
-    if asked.processors:
+    arguments = parser.parse_args()
+    if arguments.processors:
         processors()
         return
-    if asked.part != "price":
+    if arguments.part != "price":
         operations()
-    if asked.part != "operations":
+    if arguments.part != "operations":
         price()
 
 
@@ -82,35 +84,35 @@ def environment(settings: dict[str, str], threads: int) -> dict[str, str]:
 
 
 def operations() -> None:
-    """A table: are an operation's bits the same over thread counts and over processors."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    """A table: whether an operation has the same bits on all thread counts and processors."""
+    results: dict[tuple[str, str], dict[str, str]] = {}
     for name, settings in SETTINGS.items():
         for threads in THREADS:
-            found[name, str(threads)] = digests([], environment(settings, threads))
+            results[name, str(threads)] = digests([], environment(settings, threads))
         for processor, command in emulators().items():
-            found[name, processor] = digests(command, environment(settings, 1))
+            results[name, processor] = digests(command, environment(settings, 1))
     heads = [f"{name}: {what}" for name in SETTINGS for what in ("1, 2, 4", "makers")]
     print(f"| Operation | {' | '.join(heads)} |\n| --- |{' --- |' * len(heads)}")
-    for operation in found["default", "1"]:
+    for operation in results["default", "1"]:
         cells = []
         for name in SETTINGS:
-            mine = {key: bits[operation] for (s, key), bits in found.items() if s == name}
-            cells += [verdict(mine, map(str, THREADS)), verdict(mine, ["1", *emulators()])]
+            bits = {key: each[operation] for (s, key), each in results.items() if s == name}
+            cells += [verdict(bits, map(str, THREADS)), verdict(bits, ["1", *emulators()])]
         print(f"| {operation} | {' | '.join(cells)} |", flush=True)
     print()
 
 
-def verdict(mine: dict[str, str], among: Any) -> str:
-    """`same`, or which ones differ from the first; a dash when there is nothing to compare."""
-    first, *others = among
-    differing = [other for other in others if mine[other] != mine[first]]
+def verdict(bits: dict[str, str], keys: Iterable[str]) -> str:
+    """`same`, or the keys that differ from the first; a dash when there is nothing to compare."""
+    first, *others = keys
+    differing = [other for other in others if bits[other] != bits[first]]
     if not others:
         return "-"
     return f"**{', '.join(differing)}**" if differing else "same"
 
 
 def digests(command: list[str], variables: dict[str, str]) -> dict[str, str]:
-    """The digest of each operation's result, computed in a fresh process."""
+    """The digest of each operation's result, computed in a new process."""
     done = subprocess.run(
         [*command, sys.executable, __file__, "--child", "operations"],
         env=variables,
@@ -119,19 +121,19 @@ def digests(command: list[str], variables: dict[str, str]) -> dict[str, str]:
         stderr=None if command == [] else subprocess.DEVNULL,
         check=True,
     )
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    result: dict[str, str] = json.loads(done.stdout)
+    return result
 
 
 def compute() -> None:
-    """In the child: compute everything, print the digests."""
+    """In the child: compute every operation and print the digests."""
     import hashlib
 
     import numpy as np
     import torch
 
     torch.set_num_threads(int(os.environ[determinism.THREADS]))
-    found = {}
+    results = {}
     for name, work in probes():
         result = work()
         parts = result if isinstance(result, (list, tuple)) else [result]
@@ -139,8 +141,8 @@ def compute() -> None:
         for part in parts:
             array = part.detach().numpy() if isinstance(part, torch.Tensor) else np.asarray(part)
             whole.update(np.ascontiguousarray(array).tobytes())
-        found[name] = whole.hexdigest()[:16]
-    print(json.dumps(found))
+        results[name] = whole.hexdigest()[:16]
+    print(json.dumps(results))
 
 
 def uniform(*shape: int) -> Any:
@@ -153,7 +155,7 @@ def uniform(*shape: int) -> Any:
 
 
 def probes() -> Iterator[tuple[str, Work]]:
-    """Each operation's name and how to compute it; large enough that threads have their part."""
+    """Each operation's name and how to compute it; large enough for several threads."""
     yield from products()
     yield from functions()
     yield from reductions()
@@ -162,7 +164,7 @@ def probes() -> Iterator[tuple[str, Work]]:
 
 
 def products() -> Iterator[tuple[str, Work]]:
-    """Matrix products of torch (MKL), of NumPy (OpenBLAS), and ours."""
+    """Matrix products of torch (MKL), of NumPy (OpenBLAS), and of this project."""
     import numpy as np
     import threadpoolctl
     import torch
@@ -249,11 +251,12 @@ def steps() -> Iterator[tuple[str, Work]]:
 
 
 def random_numbers() -> Iterator[tuple[str, Work]]:
-    """Everything drawn."""
+    """Random numbers."""
     import torch
     from torch.nn import functional
 
-    from refit.models.network import Network, NetworkConfig, dropout_mask
+    from refit.models.model import Shape
+    from refit.models.network import Network, dropout_mask
 
     def drawn(work: Work) -> Work:
         def seeded() -> Any:
@@ -262,22 +265,14 @@ def random_numbers() -> Iterator[tuple[str, Work]]:
 
         return seeded
 
-    config = NetworkConfig(
-        numeric=NUMERIC,
-        cardinalities=CARDINALITIES,
-        outputs=1,
-        embedding_width=8,
-        bins=8,
-        hidden_width=192,
-        hidden_layers=2,
-        dropout=0.25,
-    )
+    shape = Shape(numeric=NUMERIC, cardinalities=CARDINALITIES, outputs=1)
+    settings = settings_of_training()
     ones = torch.ones(1024, 192)
     yield "shuffle (randperm)", drawn(lambda: torch.randperm(ROWS))
     yield "dropout of torch", drawn(lambda: functional.dropout(ones, 0.25))
     yield "dropout's mask of ours", drawn(lambda: dropout_mask(ones.shape, 0.25))
     yield "normal start (randn)", drawn(lambda: torch.randn(192, 488))
-    yield "starting weights of ours", lambda: list(Network(config).state_dict().values())
+    yield "starting weights of ours", lambda: list(Network(shape, settings).state_dict().values())
 
 
 def gradients(function: Callable[[Any], Any], x: Any) -> Any:
@@ -318,10 +313,10 @@ def price() -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for (level, threads), pairs in rounds.items():
         if not pairs:
-            sys.exit("other programs were at work all the time: measure on an idle machine")
-        mine, free = (rows / statistics.median(column) for column in zip(*pairs, strict=True))
+            sys.exit("other programs were running all the time: measure on an idle machine")
+        constrained, free = (rows / statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
-        print(f"| {level} | {threads} | {mine:,.0f} | {free:,.0f} | {ratio:.2f}x | {len(pairs)} |")
+        print(f"| {level} | {threads} | {constrained:,.0f} | {free:,.0f} | {ratio:.2f}x | {len(pairs)} |")
     print(f"\nPairs of {STEPS} steps, each level in turn with unconstrained training; medians.\n")
 
 
@@ -332,20 +327,20 @@ def measure(children: dict[Way, subprocess.Popen[str]]) -> dict[Way, list[tuple[
     }
     deadline = time.monotonic() + PATIENCE
     while min(map(len, pairs.values())) < ROUNDS and time.monotonic() < deadline:
-        for way, found in pairs.items():
+        for way, measured in pairs.items():
             free = undisturbed(children["unconstrained", way[1]])
-            mine = undisturbed(children[way]) if free else None
-            if free and mine and len(found) < ROUNDS:
-                found.append((mine, free))
+            constrained = undisturbed(children[way]) if free else None
+            if free and constrained and len(measured) < ROUNDS:
+                measured.append((constrained, free))
     return pairs
 
 
 def undisturbed(child: subprocess.Popen[str]) -> float | None:
-    """Seconds of the child's steps, or None when other programs took part of the time."""
+    """Seconds of the child's steps, or None when other programs used the processor as well."""
     ask(child, str(WARM))
     before = busy()
-    seconds, own = map(float, ask(child, str(STEPS)).split())
-    return seconds if busy() - before - own < FOREIGN * seconds + TICKS else None
+    seconds, used = map(float, ask(child, str(STEPS)).split())
+    return seconds if busy() - before - used < FOREIGN * seconds + TICKS else None
 
 
 def busy() -> float:
@@ -370,7 +365,7 @@ def start(level: str, threads: int) -> subprocess.Popen[str]:
 
 
 def ask(child: subprocess.Popen[str], question: str) -> str:
-    """The child's answer, a line."""
+    """The line with which the child answers."""
     assert child.stdin
     assert child.stdout
     child.stdin.write(question + "\n")
@@ -378,16 +373,16 @@ def ask(child: subprocess.Popen[str], question: str) -> str:
     return child.stdout.readline()
 
 
-def settings_of_training() -> "TrainParams":
-    """Section `train` of params.yaml."""
+def settings_of_training() -> "NetworkParams":
+    """Section `network` of params.yaml."""
     from refit.core import params
-    from refit.training.loop import TrainParams
+    from refit.models.network import NetworkParams
 
-    return params.read(TrainParams, "train", ROOT / "params.yaml")
+    return params.read(NetworkParams, "network", ROOT / "params.yaml")
 
 
 def train_on_demand(level: str) -> None:
-    """In the child: take as many steps as asked, print their wall and processor seconds."""
+    """In the child: take the steps that each line asks for; print their wall and CPU seconds."""
     if level != "unconstrained":
         determinism.apply(cast("determinism.Level", level))
     advance = trainer(level)
@@ -401,29 +396,33 @@ def train_on_demand(level: str) -> None:
 
 
 def trainer(level: str) -> Iterator[float]:
-    """The steps of refit.training.loop on generated rows, without end."""
+    """Endless steps of refit.training.loop on generated rows."""
     import torch
 
+    from refit.models.model import Shape
     from refit.models.network import Network
-    from refit.models.network import optimizer as optimizer_of
-    from refit.training import linear_layer
-    from refit.training.loop import configure
+    from refit.tasks.catalog import find as find_task
+    from refit.training import linear_layer, setup
+    from refit.training.inference import tensors
+    from refit.training.loop import make_optimizer
 
-    settings = settings_of_training()
-    kept = cast("determinism.Level", "machine" if level == "unconstrained" else level)
-    if level != "unconstrained":
-        determinism.seed_everything(settings.seed, kept)
-    linear_layer.use(kept, determinism.threads(kept))
-    arrays = generated()
-    numeric, categorical, target = map(torch.from_numpy, vars(arrays).values())
-    network = Network(configure(arrays, "binary", CARDINALITIES, 0, settings))
-    optimizer = optimizer_of(network, weight_decay=settings.weight_decay)
+    if level == "unconstrained":
+        linear_layer.use("machine", determinism.threads("machine"))
+    else:
+        known = cast("determinism.Level", level)
+        setup.prepare(SEED, known, determinism.threads(known))
+    settings, task = settings_of_training(), find_task("binary")
+    numeric, categorical, target = tensors(generated())
+    shape = Shape(numeric=NUMERIC, cardinalities=CARDINALITIES, outputs=1)
+    network = Network(shape, settings, seed=SEED)
+    scale = network.target_mean, network.target_std
+    optimizer = make_optimizer(network, settings.weight_decay)
     while True:
         order = torch.randperm(ROWS)
         for start_row in range(0, ROWS - settings.batch_size + 1, settings.batch_size):
             rows = order[start_row : start_row + settings.batch_size]
-            logits = network(numeric[rows], categorical[rows])
-            loss = network.loss("binary", logits, target[rows])
+            outputs = network(numeric[rows], categorical[rows])
+            loss = task.loss(outputs, target[rows], *scale)
             network.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
@@ -454,19 +453,19 @@ def processors() -> None:
     """A table: the digest of the weights of tests/test_processors.py's training."""
     print("| Level | Processor | Threads | Seconds | Weights |\n| --- | --- | ---: | ---: | --- |")
     for level in ("any-x86", "threads"):
-        found = {trained(level, "this one", [], threads) for threads in THREADS} | {
+        weights = {trained(level, "this one", [], threads) for threads in THREADS} | {
             trained(level, name, command, threads)
             for name, command in emulators().items()
             for threads in (1, 2)
         }
-        if level == "any-x86" and len(found) > 1:
+        if level == "any-x86" and len(weights) > 1:
             sys.exit("the weights differ")
     if not emulators():
         sys.exit("no processor was emulated: install qemu-x86_64 (Debian: qemu-user)")
 
 
 def trained(level: str, processor: str, command: list[str], threads: int) -> str:
-    """The digest of one training in a fresh process, printed as a row."""
+    """The digest of one training in a new process, printed as a row."""
     started = time.perf_counter()
     done = subprocess.run(
         [*command, sys.executable, str(ROOT / "tests/test_processors.py"), level],
@@ -476,9 +475,9 @@ def trained(level: str, processor: str, command: list[str], threads: int) -> str
         stderr=subprocess.DEVNULL,
         check=True,
     )
-    took = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     digest = done.stdout.strip()
-    print(f"| {level} | {processor} | {threads} | {took:.0f} | {digest[:16]} |", flush=True)
+    print(f"| {level} | {processor} | {threads} | {seconds:.0f} | {digest[:16]} |", flush=True)
     return digest
 
 

@@ -1,16 +1,22 @@
 """Fit one model on data/prepared of the current folder and print its row of the table.
 
-Run by bench.py, each model in a fresh process: the network under the settings of determinism, which
-must stand in the environment before NumPy and torch are loaded; LightGBM on all cores.
+bench.py runs each model in a new process, because the settings of determinism must be in the
+environment before NumPy and torch are loaded. LightGBM runs without them, on all cores and on the
+raw numbers, which the model `boosted` does not.
 """
 
 import os
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from refit.core import determinism, paths
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PATIENCE = 50
 
@@ -21,48 +27,38 @@ def main() -> None:
 
 
 def network() -> None:
-    """The network as the stage `train` fits it, without tracking."""
+    """Fit the network as the stage `train` does, without tracking."""
     determinism.apply()
     from refit.core import params
     from refit.data import prepared
-    from refit.training import linear_layer
-    from refit.training.inference import predict
-    from refit.training.loop import TrainParams, configure, fit
+    from refit.models.catalog import TrainParams
+    from refit.models.model import Data, Session
+    from refit.models.network import NetworkModel, NetworkParams
 
-    settings = params.read(TrainParams, "train")
-    determinism.seed_everything(settings.seed)
     level = determinism.STRICTEST
-    linear_layer.use(level, determinism.threads(level))
-    roles, encoder = prepared.read_description(paths.PREPARED)
-    train, validation, holdout = (prepared.map_part(paths.PREPARED, p) for p in PARTS)
-    config = configure(train, roles.task, encoder.cardinalities, 0, settings)
-    with tempfile.TemporaryDirectory() as folder:
-        sys.stdout, shown = sys.stderr, sys.stdout
-        started = time.perf_counter()
-        trained = fit(
-            train,
-            validation,
-            task=roles.task,
-            config=config,
-            settings=settings,
+    threads = determinism.threads(level)
+    settings = params.read(NetworkParams, "network")
+    data = Data.read(paths.PREPARED)
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        session = Session(
+            seed=params.read(TrainParams, "train").seed,
+            level=level,
+            threads=threads,
             checkpoints=Path(folder),
             log=lambda *_: None,
+            stop=lambda: None,
         )
+        started = time.perf_counter()
+        fitted = NetworkModel().fit(data, settings, session)
         seconds = time.perf_counter() - started
-        sys.stdout = shown
-    predicted = predict(trained.network, roles.task, holdout).astype(float)
-    rows = trained.steps * settings.batch_size
-    row(
-        f"network, {determinism.threads(level)} threads, {level}",
-        seconds,
-        rows / seconds,
-        holdout.target,
-        predicted,
-    )
+    holdout = prepared.map_part(paths.PREPARED, "holdout")
+    rows = fitted.trained.steps * settings.batch_size
+    name = f"network, {threads} threads, {level}"
+    print_row(name, seconds, rows / seconds, holdout.target, fitted.predict(holdout))
 
 
 def lightgbm() -> None:
-    """LightGBM, learning rate .05, 63 leaves, stopped by the validation part."""
+    """Fit LightGBM: learning rate 0.05, 63 leaves, early stopping on the validation part."""
     import lightgbm as lgb
     import numpy as np
 
@@ -97,19 +93,20 @@ def lightgbm() -> None:
     rows = len(parts["train"][1]) * booster.current_iteration()
     inputs, target = parts["holdout"]
     name = f"LightGBM, {os.cpu_count()} threads, {booster.best_iteration} trees"
-    row(name, seconds, rows / seconds, target, np.asarray(booster.predict(inputs)))
+    print_row(name, seconds, rows / seconds, target, np.asarray(booster.predict(inputs)))
 
 
-def row(name: str, seconds: float, rate: float, target: object, predicted: object) -> None:
+def print_row(
+    name: str, seconds: float, rate: float, target: "np.ndarray", predictions: "np.ndarray"
+) -> None:
     """Print a row: fit seconds, training rows (times passes or trees) a second, AUC, log loss."""
-    import numpy as np
+    from refit.evaluation.bootstrap import score
+    from refit.tasks.catalog import find as find_task
 
-    from refit.evaluation import metrics
-
-    found = metrics.score("binary", np.asarray(target, float), np.asarray(predicted, float))
+    scores = score(find_task("binary"), target.astype(float), predictions.astype(float))
     print(
-        f"| {name} | {seconds:.1f} | {rate:,.0f} | {found['roc_auc']:.4f} |"
-        f" {found['log_loss']:.4f} |",
+        f"| {name} | {seconds:.1f} | {rate:,.0f} | {scores['roc_auc']:.4f} |"
+        f" {scores['log_loss']:.4f} |",
         flush=True,
     )
 

@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/products.py
 
-Prints giga-operations a second, median of a hundred products. Each setting runs in a process of its
-own, because libraries read it when they are loaded.
+Prints giga-operations a second, the median of a hundred products. Each setting runs in a new
+process, because libraries read it when they are loaded.
 """
 
 import os
@@ -24,7 +24,7 @@ REPEATS = 100
 
 
 def main() -> None:
-    """Run every setting in a fresh process."""
+    """Run every setting in a new process."""
     print("| Setting | " + " | ".join(f"{m}x{k} by {k}x{n}" for m, k, n in SIZES) + " |")
     print("| --- |" + " ---: |" * len(SIZES), flush=True)
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "MKL_"))}

@@ -1,7 +1,7 @@
 """Retrain the example's model month by month with many seeds, and keep what each one predicts.
 
 gate_study.py runs this in a separate process: the settings of determinism must be in the
-environment before NumPy and torch are loaded. A file that exists is not made again.
+environment before NumPy and torch are loaded. A file that exists is not written again.
 
     FOLDER/examples.parquet          all examples of 2013
     FOLDER/upto-MM/MODEL.npy         predictions (float32) of every row after month MM, in order;
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 MONTHS = range(1, 11)
 """Newest training months: October leaves November for validation and December to judge."""
 SEEDS = 13
-"""So that each month has twelve retrains that differ from the one before by their seed alone."""
+"""Gives each month twelve retrains that differ from the one before only by their seed."""
 
 
 def main(folder: Path, threads: int) -> None:
-    """Train what is missing in the folder."""
+    """Train the models whose predictions are missing in the folder."""
     determinism.apply()
     from refit.core import files
 

@@ -1,8 +1,8 @@
-"""The digests of a small pipeline, kept in Git: `make reference` renews them after an upgrade.
+"""The digests of a small pipeline, kept in Git: `make reference` updates them after an upgrade.
 
-The pipeline of the dataset `pumps` is computed from nothing. A stage whose bytes are not those of
-tests/reference.json has moved; by how much its predictions did is said before the file is written.
-Only what is a result counts: names of runs and digests of code do not.
+The pipeline of the dataset `pumps` is computed from scratch. A stage whose bytes are not those of
+tests/reference.json has moved; how far its predictions moved is printed before the file is written.
+Only results count: names of runs and digests of code do not.
 """
 
 import sys
@@ -19,7 +19,7 @@ KEPT = HERE / "reference.json"
 PREDICTIONS = Path("data/evaluation/predictions.parquet")
 MODELS = ("network", "linear", "boosted")
 DIGITS = 6
-"""Of the stored predictions; they are there to say how far, not whether, something moved."""
+"""Digits of the stored predictions, which measure how far something moved, not whether."""
 ROWS = 100
 
 
@@ -54,7 +54,7 @@ def far(old: dict[str, list[float]], new: dict[str, list[float]]) -> list[str]:
 
 
 def main() -> None:
-    """Compute the pipeline from nothing, say what moved, and write the new reference."""
+    """Compute the pipeline from scratch, print what moved, and write the new reference."""
     sys.path.insert(0, str(HERE.parent))
     from tests.conftest import make_project
 

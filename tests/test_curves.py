@@ -6,7 +6,10 @@ import pytest
 from sklearn.metrics import auc, roc_auc_score
 
 from refit.core.errors import ConfigError
-from refit.evaluation import curves, time_blocks
+from refit.evaluation import time_blocks
+from refit.tasks import plot_tables
+from refit.tasks.catalog import find
+from refit.tasks.statistics import CALIBRATION_BINS
 
 RNG = np.random.default_rng(2)
 PROBABILITY = RNG.random(3000)
@@ -15,8 +18,8 @@ TARGET = (RNG.random(3000) < PROBABILITY).astype(float)
 
 def test_roc_keeps_its_area_when_thinned() -> None:
     """At most 201 points from (0, 0) to (1, 1), and the area stays within 0.001."""
-    table = curves.roc(TARGET, PROBABILITY)
-    assert table.height <= curves.POINTS + 1
+    table = plot_tables.roc(TARGET, PROBABILITY)
+    assert table.height <= plot_tables.POINTS + 1
     assert table.row(0)[:2] == (0.0, 0.0)
     assert table.row(-1)[:2] == (1.0, 1.0)
     area = auc(table["false_positive_rate"], table["true_positive_rate"])
@@ -25,8 +28,8 @@ def test_roc_keeps_its_area_when_thinned() -> None:
 
 def test_calibration_of_a_true_forecast_is_the_diagonal() -> None:
     """Each of the 15 groups is observed about as often as predicted, and no row is lost."""
-    table = curves.calibration(TARGET, PROBABILITY)
-    assert table.height == curves.BINS
+    table = plot_tables.calibration(TARGET, PROBABILITY)
+    assert table.height == CALIBRATION_BINS
     assert table["rows"].sum() == len(TARGET)
     assert (table["predicted"] - table["observed"]).abs().max() < 0.12
 
@@ -37,6 +40,7 @@ def test_calibration_of_a_true_forecast_is_the_diagonal() -> None:
         ("binary", {"calibration", "roc", "pr", "confusion"}),
         ("multiclass", {"calibration", "roc", "confusion"}),
         ("regression", {"calibration", "residuals"}),
+        ("counts", {"calibration", "residuals"}),
     ],
 )
 def test_each_task_has_its_plots(task: str, names: set[str]) -> None:
@@ -45,11 +49,11 @@ def test_each_task_has_its_plots(task: str, names: set[str]) -> None:
     if task == "multiclass":
         prediction = RNG.dirichlet(np.ones(3), 500)
         target = prediction.argmax(1)
-    made = [
-        curves.plots(task, ("a", "b", "c"), target, prediction, {"best_f1": 0.4}) for _ in range(2)
-    ]
-    assert made[0].keys() == names
-    assert all(made[0][name].equals(made[1][name]) for name in names)
+    first, second = (
+        find(task).plots(("a", "b", "c"), target, prediction, {"best_f1": 0.4}) for _ in range(2)
+    )
+    assert first.keys() == second.keys() == names
+    assert all(first[name].equals(second[name]) for name in names)
 
 
 def test_blocks_of_each_kind_of_time() -> None:
@@ -70,6 +74,6 @@ def test_blocks_of_each_kind_of_time() -> None:
     ],
 )
 def test_blocks_that_do_not_fit_the_time(series: pl.Series, block: str) -> None:
-    """A length of another kind than the time column's is named as a fault of params.yaml."""
+    """A length of another kind than the time column's is an error of params.yaml."""
     with pytest.raises(ConfigError, match=r"evaluate\.block"):
         time_blocks.block_codes(series, block)

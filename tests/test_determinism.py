@@ -1,4 +1,4 @@
-"""The settings under which stages compute, and that they are in force when it matters."""
+"""The settings under which stages compute, and that they take effect in time."""
 
 import json
 import os
@@ -46,22 +46,22 @@ def test_the_settings_reach_the_libraries() -> None:
     assert set(pools) == {1}
 
 
-def test_too_late_is_said() -> None:
-    """Settings that come after NumPy was loaded would do nothing, so they are refused."""
+def test_late_settings_are_rejected() -> None:
+    """Settings that are applied after NumPy was loaded would do nothing, so they are an error."""
     done = python("import numpy; from refit.core import determinism; determinism.apply()")
     assert done.returncode == 1
     assert "numpy was loaded before the determinism settings" in done.stderr
 
 
-def test_a_processor_without_avx2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On an older processor the promised bytes cannot be computed, and the error says which."""
+def test_a_processor_without_avx2_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older processor cannot compute the promised bytes; the error names what it lacks."""
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "flags\t: fpu sse2 fma\n")
     with pytest.raises(SetupError, match=r"no avx2"):
         determinism.require_processor()
 
 
 def test_the_level_comes_from_the_parameters_for_training_alone(tmp_path: Path) -> None:
-    """`train` follows params.yaml, a wrong level is refused, and other stages stay strict."""
+    """`train` follows params.yaml, a wrong level is an error, and other stages stay strict."""
     code = (
         "import os, sys; from refit.__main__ import _level; from refit.core import determinism\n"
         "determinism.apply(_level([sys.argv[1]])); print(os.environ.get('MKL_CBWR'))"
@@ -76,10 +76,10 @@ def test_the_level_comes_from_the_parameters_for_training_alone(tmp_path: Path) 
     assert "`determinism` must be one of machine, threads, any-x86. Got 'some'" in done.stderr
 
 
-def test_recorded_settings_name_the_threads_where_they_count(
+def test_recorded_settings_name_the_threads_where_they_matter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On other thread counts the record of a training changes at the level machine alone."""
+    """The number of threads changes the record of a training only at the level machine."""
     for level in determinism.LEVELS:
         records = []
         for count in ("2", "3"):
@@ -89,7 +89,7 @@ def test_recorded_settings_name_the_threads_where_they_count(
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "two", ""])
-def test_a_wrong_number_of_threads_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_number_of_threads_is_rejected(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """REFIT_THREADS must be a whole number above zero."""
     monkeypatch.setenv("REFIT_THREADS", given)
     with pytest.raises(ConfigError, match="REFIT_THREADS must be a number of threads"):
@@ -98,15 +98,15 @@ def test_a_wrong_number_of_threads_is_refused(given: str, monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 def test_every_stage_writes_the_same_bytes_again(projects: Any, tmp_path: Path) -> None:
-    """All stages forced anew in fresh processes: every output's digest in dvc.lock is as before."""
+    """All stages, forced to run again in new processes, leave dvc.lock unchanged."""
     project = projects("parcels").copy(tmp_path / "again")
     lock = (project.root / "dvc.lock").read_bytes()
-    shown = project.call("refit", "run", "--no-server", "--force").stdout
-    assert shown.count("Completed") >= 5
+    output = project.call("refit", "run", "--no-server", "--force").stdout
+    assert output.count("Completed") >= 5
     assert (project.root / "dvc.lock").read_bytes() == lock
 
 
-def test_an_unknown_stage_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_stage_lists_the_known_ones() -> None:
     """`python -m refit` alone or with a wrong name lists the stages."""
     for arguments in ([], ["trian"]):
         done = subprocess.run(

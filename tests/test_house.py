@@ -1,10 +1,12 @@
-"""The house itself: layers that are really held, dependencies that are true, docs that are right."""
+"""The repository: each import contract catches a violation, and the documents match the code."""
 
+import ast
 import dataclasses
 import re
 import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,11 @@ from refit.data.split import PreprocessParams
 from refit.data.validation import ValidateParams
 from refit.evaluation.report import EvaluateParams
 from refit.models.baselines import BaselineParams
+from refit.models.boosted import BoostedParams
+from refit.models.catalog import TrainParams
+from refit.models.network import NetworkParams
 from refit.promotion.policy import PromoteParams
-from refit.training.loop import TrainParams
+from refit.tasks.catalog import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 SECTIONS = {
@@ -26,21 +31,26 @@ SECTIONS = {
     "preprocess": PreprocessParams,
     "baseline": BaselineParams,
     "train": TrainParams,
+    "network": NetworkParams,
+    "boosted": BoostedParams,
     "evaluate": EvaluateParams,
     "promote": PromoteParams,
 }
 
 VIOLATIONS = {
-    "Higher rooms import lower ones": ("src/refit/core/errors.py", "import refit.cli.app"),
-    "A gate knows nothing of the judgement": (
+    "Higher rooms import lower ones, never the other way": (
+        "src/refit/core/errors.py",
+        "import refit.cli.app",
+    ),
+    "A gate knows nothing of the judgement that it is part of": (
         "src/refit/promotion/gates/calibration.py",
         "import refit.promotion.judge",
     ),
-    "The review's text and pages only format": (
+    "The review's text and pages only format what build collects": (
         "src/refit/review/comparison.py",
         "import refit.review.publish",
     ),
-    "The engine knows no dataset": ("src/refit/evaluation/metrics.py", "import flights.tables"),
+    "The engine knows no dataset": ("src/refit/evaluation/bootstrap.py", "import flights.tables"),
     "MLflow is imported by its client's own modules alone": (
         "src/refit/training/loop.py",
         "import mlflow",
@@ -53,6 +63,15 @@ VIOLATIONS = {
         "import refit.pipeline.dvc",
     ),
 }
+"""An import that each contract of .importlinter forbids, by the contract's name."""
+
+
+def test_every_contract_has_a_violation() -> None:
+    """VIOLATIONS names exactly the contracts of .importlinter."""
+    config = ConfigParser()
+    config.read(ROOT / ".importlinter")
+    contracts = [config[name]["name"] for name in config.sections() if ":contract:" in name]
+    assert sorted(contracts) == sorted(VIOLATIONS)
 
 
 @pytest.mark.parametrize("contract", VIOLATIONS)
@@ -74,7 +93,55 @@ def test_each_contract_catches_its_violation(tmp_path: Path, contract: str) -> N
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert re.search(rf"{re.escape(contract)}.* BROKEN", done.stdout), done.stdout
+    broken = re.findall(r"^(.+) BROKEN$", done.stdout, re.MULTILINE)
+    assert broken == [contract], done.stdout
+
+
+TASK_NAME = rf"""["'](?:{"|".join(TASKS)})["']"""
+TASK_CHECK = re.compile(
+    rf"(?:==|!=) *{TASK_NAME}"
+    rf"|{TASK_NAME} *(?:==|!=|:)"
+    rf"|\bin *[({{\[][^)}}\]\n]*{TASK_NAME}"
+    rf"|\bcase +{TASK_NAME}"
+)
+"""A comparison with a task's name, or a task's name as a key."""
+
+
+def without_docstrings(path: Path) -> str:
+    """A module's code as Python writes it, without comments and docstrings."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant(value=None)
+    return ast.unparse(tree)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'task == "binary"',
+        '"counts" != task',
+        'task in {"binary", "multiclass"}',
+        'task not in ("regression",)',
+        '{"counts": 1}',
+        'case "binary":',
+    ],
+)
+def test_a_check_of_the_task_is_recognised(code: str) -> None:
+    """Each way to branch on a task's name is one that the next test searches for."""
+    assert TASK_CHECK.search(code)
+
+
+def test_only_the_tasks_know_their_names() -> None:
+    """No module outside refit.tasks branches on a task's name."""
+    checks = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted((ROOT / "src/refit").rglob("*.py"))
+        if not path.is_relative_to(ROOT / "src/refit/tasks")
+        for line in without_docstrings(path).splitlines()
+        if TASK_CHECK.search(line)
+    ]
+    assert checks == []
 
 
 def test_every_parameter_is_read_and_documented() -> None:
@@ -92,8 +159,8 @@ def test_every_parameter_is_read_and_documented() -> None:
 
 def blocks(name: str) -> list[str]:
     """The commands of a document's shell blocks."""
-    found = re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
-    lines = [line.split("  #")[0].strip() for block in found for line in block.splitlines()]
+    shell = re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in shell for line in block.splitlines()]
     return [line for line in lines if line]
 
 

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from refit.evaluation import metrics
+from refit.evaluation.bootstrap import bootstrap, draws, score
+from refit.tasks import binary, multiclass, regression
+from refit.tasks.statistics import CLIP
 
 RNG = np.random.default_rng(7)
 ROWS = 400
@@ -20,7 +22,7 @@ BLOCKS[:20] = np.arange(20)
 
 def test_binary_metrics_equal_scikit_learn() -> None:
     """Ties included, every binary metric is the reference's."""
-    clipped = np.clip(PROBABILITY, metrics.CLIP, 1 - metrics.CLIP)
+    clipped = np.clip(PROBABILITY, CLIP, 1 - CLIP)
     expected = {
         "roc_auc": reference.roc_auc_score(BINARY, PROBABILITY),
         "pr_auc": reference.average_precision_score(BINARY, PROBABILITY),
@@ -28,8 +30,8 @@ def test_binary_metrics_equal_scikit_learn() -> None:
         "brier": reference.brier_score_loss(BINARY, PROBABILITY),
         "prevalence": BINARY.mean(),
     }
-    found = metrics.score("binary", BINARY, PROBABILITY)
-    assert {k: found[k] for k in expected} == pytest.approx(expected, rel=1e-6)
+    scores = score(binary.TASK, BINARY, PROBABILITY)
+    assert {k: scores[k] for k in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def test_multiclass_metrics_equal_scikit_learn() -> None:
@@ -41,8 +43,8 @@ def test_multiclass_metrics_equal_scikit_learn() -> None:
         "macro_roc_auc": reference.roc_auc_score(CLASSES, SCORES, multi_class="ovr"),
         "brier": np.mean(((SCORES - np.eye(3)[CLASSES]) ** 2).sum(1)),
     }
-    found = metrics.score("multiclass", CLASSES, SCORES)
-    assert {k: found[k] for k in expected} == pytest.approx(expected, rel=1e-6)
+    scores = score(multiclass.TASK, CLASSES, SCORES)
+    assert {k: scores[k] for k in expected} == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("rows", [300, 301])
@@ -56,7 +58,7 @@ def test_regression_metrics_equal_scikit_learn(rows: int) -> None:
         "r2": reference.r2_score(target, prediction),
         "bias": (prediction - target).mean(),
     }
-    assert metrics.score("regression", target, prediction) == pytest.approx(expected)
+    assert score(regression.TASK, target, prediction) == pytest.approx(expected)
 
 
 def test_calibration_error_by_hand() -> None:
@@ -64,51 +66,51 @@ def test_calibration_error_by_hand() -> None:
     target = np.array([0, 0, 0, 1, 1, 0, 1, 1, 1, 1] * 30, float)
     late, early = np.repeat([0.3, 0.7], 150), np.repeat([0.5, 0.5], 150)
     ordered = np.sort(target)
-    assert metrics.score("binary", ordered, early)["ece"] == pytest.approx(0.1)
-    assert metrics.score("binary", ordered, ordered)["ece"] == 0
-    assert metrics.score("binary", ordered, late)["ece"] == pytest.approx((0.3 + 0.1) / 2)
+    assert score(binary.TASK, ordered, early)["ece"] == pytest.approx(0.1)
+    assert score(binary.TASK, ordered, ordered)["ece"] == 0
+    assert score(binary.TASK, ordered, late)["ece"] == pytest.approx((0.3 + 0.1) / 2)
 
 
 def test_a_class_that_never_appears_is_left_out_of_macro_f1() -> None:
     """As in scikit-learn, a class neither true nor predicted does not lower the mean."""
     absent = np.column_stack([SCORES, np.zeros(ROWS)])
     expected = reference.f1_score(CLASSES, SCORES.argmax(1), average="macro")
-    assert metrics.score("multiclass", CLASSES, absent)["macro_f1"] == pytest.approx(expected)
+    assert score(multiclass.TASK, CLASSES, absent)["macro_f1"] == pytest.approx(expected)
 
 
 def test_one_class_has_no_ranking() -> None:
     """A single class leaves the ranking metrics undefined and the others defined."""
-    found = metrics.score("binary", np.ones(5), np.full(5, 0.9))
-    assert found["roc_auc"] is None
-    assert found["log_loss"] == pytest.approx(-np.log(0.9))
+    scores = score(binary.TASK, np.ones(5), np.full(5, 0.9))
+    assert scores["roc_auc"] is None
+    assert scores["log_loss"] == pytest.approx(-np.log(0.9))
 
 
 def test_the_bootstrap_equals_repeating_rows() -> None:
     """Weighting by block counts gives what copying the drawn blocks' rows gives."""
-    scored = metrics.scorer("binary", BINARY, PROBABILITY, BLOCKS)
-    for counts in metrics.draws(20, 5, seed=3):
+    scorer = binary.TASK.scorer(BINARY, PROBABILITY, BLOCKS)
+    for counts in draws(20, 5, seed=3):
         rows = np.concatenate([np.flatnonzero(b == BLOCKS) for b in np.repeat(range(20), counts)])
-        copied = metrics.score("binary", BINARY[rows], PROBABILITY[rows])
-        found = scored(counts)
+        copied = score(binary.TASK, BINARY[rows], PROBABILITY[rows])
+        scores = scorer(counts)
         for name in ("roc_auc", "pr_auc", "log_loss", "brier"):
-            assert found[name] == pytest.approx(copied[name], rel=1e-9)
+            assert scores[name] == pytest.approx(copied[name], rel=1e-9)
 
 
 def test_the_weighted_median_equals_repeating_rows() -> None:
     """With drawn and undrawn blocks, odd and even counts, the median error is the copied rows'."""
     target, prediction = RNG.normal(size=ROWS), RNG.normal(size=ROWS)
-    scored = metrics.scorer("regression", target, prediction, BLOCKS)
-    for counts in metrics.draws(20, 20, seed=4):
+    scorer = regression.TASK.scorer(target, prediction, BLOCKS)
+    for counts in draws(20, 20, seed=4):
         rows = np.repeat(np.arange(ROWS), counts[BLOCKS])
         copied = np.median(np.abs(target - prediction)[rows])
-        assert scored(counts)["median_absolute_error"] == pytest.approx(copied, rel=1e-12)
+        assert scorer(counts)["median_absolute_error"] == pytest.approx(copied, rel=1e-12)
 
 
 def test_the_bootstrap_repeats_and_holds_its_value() -> None:
     """The same seed gives the same interval, and the interval holds the value."""
     once, again = (
-        metrics.bootstrap(
-            "binary", BINARY, PROBABILITY, BLOCKS, resamples=200, confidence=0.9, seed=5
+        bootstrap(
+            binary.TASK, BINARY, PROBABILITY, BLOCKS, resamples=200, confidence=0.9, seed=5
         )
         for _ in range(2)
     )
@@ -123,22 +125,22 @@ def test_the_bootstrap_repeats_and_holds_its_value() -> None:
 def test_losses_average_to_their_metric() -> None:
     """The mean of the row-wise losses is the metric of that name."""
     for name in ("log_loss", "brier"):
-        assert metrics.losses(name, "binary", BINARY, PROBABILITY).mean() == pytest.approx(
-            metrics.score("binary", BINARY, PROBABILITY)[name]
+        assert binary.TASK.row_loss(name, BINARY, PROBABILITY).mean() == pytest.approx(
+            score(binary.TASK, BINARY, PROBABILITY)[name]
         )
-        assert metrics.losses(name, "multiclass", CLASSES, SCORES).mean() == pytest.approx(
-            metrics.score("multiclass", CLASSES, SCORES)[name]
+        assert multiclass.TASK.row_loss(name, CLASSES, SCORES).mean() == pytest.approx(
+            score(multiclass.TASK, CLASSES, SCORES)[name]
         )
-    with pytest.raises(ValueError, match="no row-wise loss of a binary task"):
-        metrics.losses("squared_error", "binary", BINARY, PROBABILITY)
+    with pytest.raises(ValueError, match="not a row-wise loss of a binary task"):
+        binary.TASK.row_loss("squared_error", BINARY, PROBABILITY)
 
 
 @given(st.permutations(range(60)))
 def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
     """Metrics and resampled metrics are of the rows, not of their order."""
     target, prediction, blocks = BINARY[:60], PROBABILITY[:60], np.arange(60) // 6
-    counts = metrics.draws(10, 1, seed=1)[0]
-    plain = metrics.scorer("binary", target, prediction, blocks)(counts)
-    mixed = metrics.scorer("binary", target[order], prediction[order], blocks[order])(counts)
+    counts = draws(10, 1, seed=1)[0]
+    plain = binary.TASK.scorer(target, prediction, blocks)(counts)
+    mixed = binary.TASK.scorer(target[order], prediction[order], blocks[order])(counts)
     for name, value in plain.items():
         assert mixed[name] == pytest.approx(value)

@@ -1,39 +1,45 @@
-"""The network: its formula, its gradients and its losses against independent ones."""
+"""The network's formula, gradients and losses against independent implementations."""
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from refit.models.network import (
-    Network,
-    NetworkConfig,
-    bin_edges,
-    dropout_mask,
-    log_sum_exp,
-    optimizer,
-)
+from refit.models.model import Shape
+from refit.models.network import Network, NetworkParams, bin_edges, dropout_mask
+from refit.tasks.catalog import find as find_task
+from refit.tasks.multiclass import log_sum_exp
 from refit.training.linear_layer import Linear
+from refit.training.loop import make_optimizer
 
-CONFIG = NetworkConfig(
-    numeric=3,
-    cardinalities=(4, 5),
-    outputs=1,
-    embedding_width=2,
-    bins=4,
+SETTINGS = NetworkParams(
+    epochs=1,
+    patience=1,
+    batch_size=2,
+    learning_rate=0.01,
+    warmup_share=0.1,
+    weight_decay=0.1,
+    clip_norm=1.0,
     hidden_width=8,
     hidden_layers=2,
+    embedding_width=2,
+    bins=4,
     dropout=0.0,
 )
+LOCATION, SPREAD = torch.tensor(0.0), torch.tensor(1.0)
 NUMERIC = torch.tensor([[0.3, float("nan"), -5.0], [4.0, 0.0, -0.2]])
 CODES = torch.tensor([[0, 4], [3, 1]], dtype=torch.int32)
 
 
-def network(**changes: object) -> Network:
-    return Network(NetworkConfig(**{**vars(CONFIG), **changes}), torch.Generator().manual_seed(3))
+def network(
+    *, cardinalities: tuple[int, ...] = (4, 5), seed: int = 3, **changes: Any
+) -> Network:
+    shape = Shape(numeric=3, cardinalities=cardinalities, outputs=1)
+    return Network(shape, replace(SETTINGS, **changes), seed=seed)
 
 
 def test_the_linear_layer_equals_torchs() -> None:
@@ -66,7 +72,7 @@ def test_the_encoding_by_hand() -> None:
 
 
 def test_the_whole_formula() -> None:
-    """The network is what its docstring says, step by step."""
+    """The network computes the formula of its module's docstring, step by step."""
     net = network().eval()
     state = net.state_dict()
     rows = state["table"][CODES.long() + torch.tensor([0, 4])].flatten(1)
@@ -78,18 +84,19 @@ def test_the_whole_formula() -> None:
 
 
 def test_losses_equal_torchs() -> None:
-    """Binary and multiclass losses and probabilities are torch's own, without its exp and log."""
+    """Binary and multiclass losses and probabilities equal torch's."""
     logits = torch.randn(50, 4) * 8
     classes = torch.arange(50) % 4
-    net = network()
+    multiclass, binary = find_task("multiclass"), find_task("binary")
     torch.testing.assert_close(
-        net.loss("multiclass", logits, classes), functional.cross_entropy(logits, classes)
+        multiclass.loss(logits, classes, LOCATION, SPREAD),
+        functional.cross_entropy(logits, classes),
     )
-    torch.testing.assert_close(net.predict("multiclass", logits), logits.softmax(1))
+    torch.testing.assert_close(multiclass.predict(logits, LOCATION, SPREAD), logits.softmax(1))
     torch.testing.assert_close(log_sum_exp(logits), logits.logsumexp(1))
     target = (classes > 1).float()
     torch.testing.assert_close(
-        net.loss("binary", logits[:, :1], target),
+        binary.loss(logits[:, :1], target, LOCATION, SPREAD),
         functional.binary_cross_entropy_with_logits(logits[:, 0], target),
     )
 
@@ -106,23 +113,25 @@ def test_the_multiclass_gradient_equals_torchs() -> None:
 
 
 def test_regression_is_standardised() -> None:
-    """Outputs are raised to the target's mean and deviation, and the loss is free of its unit."""
-    net = network()
-    net.standardise(np.array([10.0, 20.0, 30.0]))
-    assert net.predict("regression", torch.zeros(1, 1)).item() == pytest.approx(20)
-    loss = net.loss("regression", torch.zeros(3, 1), torch.tensor([10.0, 20.0, 30.0]))
+    """Outputs are scaled to the target's mean and deviation; the loss has no unit."""
+    net, regression = network(), find_task("regression")
+    target = torch.tensor([10.0, 20.0, 30.0])
+    net.learn_scale(regression, target)
+    scale = net.target_mean, net.target_std
+    assert regression.predict(torch.zeros(1, 1), *scale).item() == pytest.approx(20)
+    loss = regression.loss(torch.zeros(3, 1), target, *scale)
     assert loss.item() == pytest.approx(1)
 
 
 def test_the_same_seed_is_the_same_network() -> None:
-    """Weights depend on the seed alone, and another seed gives others."""
-    state = [network().state_dict(), network().state_dict(), Network(CONFIG).state_dict()]
+    """Weights depend on the seed only, and another seed gives other weights."""
+    state = [network().state_dict(), network().state_dict(), network(seed=0).state_dict()]
     assert all(torch.equal(state[0][name], state[1][name]) for name in state[0])
     assert not torch.equal(state[0]["table"], state[2]["table"])
 
 
 def test_dropout_keeps_its_share_and_the_mean() -> None:
-    """A mask drops its share and lifts the rest by as much; torch's seed alone decides which."""
+    """A mask drops its share and scales up the rest; only torch's seed decides which."""
     torch.manual_seed(4)
     mask = dropout_mask(torch.Size((501, 401)), 0.25)
     assert sorted(mask.unique().tolist()) == pytest.approx([0, 4 / 3])
@@ -144,7 +153,7 @@ def test_only_training_drops() -> None:
 def test_only_matrices_decay() -> None:
     """Biases and embeddings are in the group without weight decay."""
     net = network()
-    decayed, others = optimizer(net, weight_decay=0.3).groups
+    decayed, others = make_optimizer(net, 0.3).groups
     assert (decayed.weight_decay, others.weight_decay) == (0.3, 0.0)
     assert {p.ndim for p in decayed.parameters} == {2}
     assert any(p is net.table for p in others.parameters)

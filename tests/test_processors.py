@@ -1,7 +1,7 @@
 """The same weights on every processor and thread count: a tiny training whose bytes are known.
 
-The digest was taken on an AMD EPYC with AVX-512 and is the same under emulated Intel Haswell and
-AMD EPYC-Milan (QEMU 7.2), where the last test repeats it. It changes with torch, NumPy, the network
+The digest was computed on an AMD EPYC with AVX-512. The last test computes it again on an emulated
+Intel Haswell and an emulated AMD EPYC-Milan (QEMU 7.2). It changes with torch, NumPy, the network
 or the training loop; `python tests/test_processors.py [LEVEL]` prints the new one.
 """
 
@@ -33,7 +33,7 @@ def main() -> None:
 
     level: Any = sys.argv[1] if len(sys.argv) > 1 else determinism.STRICTEST
     determinism.apply(level)
-    sys.stdout, shown = sys.stderr, sys.stdout
+    sys.stdout, output = sys.stderr, sys.stdout
     digest = hashlib.sha256()
     for task, outputs, batch, width in (
         ("binary", 1, 1024, 192),  # the blocks of the real network
@@ -41,20 +41,21 @@ def main() -> None:
         ("regression", 1, 90, 23),  # nothing is a multiple of a vector's length
     ):
         digest.update(train(task, outputs, batch, width, level))
-    print(digest.hexdigest(), file=shown)
+    print(digest.hexdigest(), file=output)
 
 
 def train(task: str, outputs: int, batch: int, width: int, level: Any) -> bytes:
-    """The weights after two epochs of two steps on made-up rows."""
+    """The weights after two epochs of two steps on generated rows."""
     import torch
 
     from refit.core import determinism
     from refit.data.prepared import Arrays
-    from refit.training import linear_layer
-    from refit.training.loop import TrainParams, configure, fit
+    from refit.models.model import Shape
+    from refit.models.network import Network, NetworkParams
+    from refit.tasks.catalog import find as find_task
+    from refit.training import loop, setup
 
-    determinism.seed_everything(1, level)
-    linear_layer.use(level, determinism.threads(level))
+    setup.prepare(1, level, determinism.threads(level))
     generator = torch.Generator().manual_seed(2)
     numeric = torch.rand(2 * batch + 7, 45, generator=generator) * 8 - 4
     numeric[numeric > 3.5] = float("nan")
@@ -66,8 +67,7 @@ def train(task: str, outputs: int, batch: int, width: int, level: Any) -> bytes:
         "regression": value * 10,
     }[task]
     rows = Arrays(numeric=numeric.numpy(), categorical=codes.numpy(), target=target.numpy())
-    settings = TrainParams(
-        seed=1,
+    settings = NetworkParams(
         epochs=2,
         patience=2,
         batch_size=batch,
@@ -81,23 +81,25 @@ def train(task: str, outputs: int, batch: int, width: int, level: Any) -> bytes:
         bins=8,
         dropout=0.25,
     )
-    config = configure(rows, task, (12,) * 6, outputs, settings)
+    shape = Shape(numeric=45, cardinalities=(12,) * 6, outputs=outputs)
+    network = Network(shape, settings, seed=1)
     with tempfile.TemporaryDirectory() as folder:
-        trained = fit(
+        loop.train(
+            network,
             rows,
             rows,
-            task=task,
-            config=config,
+            task=find_task(task),
             settings=settings,
+            seed=1,
             checkpoints=Path(folder),
             log=lambda *_: None,
         )
-    state = trained.network.state_dict()
+    state = network.state_dict()
     return b"".join(state[name].numpy().tobytes() for name in sorted(state))
 
 
 def trained_with(*emulator: str, level: str = "any-x86", **environment: str) -> str:
-    """The digest from a fresh process; the emulator's own warnings go to stderr."""
+    """The digest from a new process; the emulator's warnings go to stderr."""
     plain = {k: v for k, v in os.environ.items() if k not in OPENBLAS}
     done = subprocess.run(
         [*emulator, sys.executable, __file__, level],
@@ -111,20 +113,20 @@ def trained_with(*emulator: str, level: str = "any-x86", **environment: str) -> 
 
 
 def test_the_weights_are_the_known_ones() -> None:
-    """Any processor trains these very bytes, on any threads, whatever the shell's environment."""
+    """Any processor trains these bytes, on any number of threads, in any environment."""
     assert trained_with(REFIT_THREADS="1") == KNOWN
     assert trained_with(REFIT_THREADS="2", **HOSTILE) == KNOWN
     assert trained_with(REFIT_THREADS="4") == KNOWN
 
 
-def test_threads_do_not_count_at_the_level_threads() -> None:
-    """Fresh processes on one, two and four threads train the same bytes."""
-    found = {trained_with(level="threads", REFIT_THREADS=count) for count in ("1", "2", "4")}
-    assert len(found) == 1
+def test_threads_do_not_matter_at_the_level_threads() -> None:
+    """New processes on one, two and four threads train the same bytes."""
+    digests = {trained_with(level="threads", REFIT_THREADS=count) for count in ("1", "2", "4")}
+    assert len(digests) == 1
 
 
 def test_the_same_process_settings_train_the_same_at_the_level_machine() -> None:
-    """Two fresh processes with as many threads train the same bytes."""
+    """Two new processes with equally many threads train the same bytes."""
     first, second = (trained_with(level="machine", REFIT_THREADS="2") for _ in range(2))
     assert first == second
 

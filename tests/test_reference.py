@@ -1,4 +1,4 @@
-"""A small pipeline computed from nothing gives the bytes whose digests are in Git."""
+"""A small pipeline computed from scratch gives the bytes whose digests are in Git."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +11,15 @@ from tests import reference
 
 @pytest.mark.slow
 def test_the_reference_pipeline_gives_the_known_bytes(projects: Callable[[str], Any]) -> None:
-    """Each stage's result has the digest in tests/reference.json; `make reference` renews them."""
+    """Each stage's result has the digest in tests/reference.json; `make reference` updates them."""
     root = projects("pumps").root
     known = files.read_json(reference.KEPT)
     stages = reference.moved(known["digests"], reference.digests(root))
-    told = reference.far(known["predictions"], reference.predictions(root))
-    assert stages == [], f"{stages} moved; {told}; if that is meant, run `make reference`"
+    distances = reference.far(known["predictions"], reference.predictions(root))
+    assert stages == [], f"{stages} moved; {distances}; if that is intended, run `make reference`"
 
 
-def test_what_moved_is_said_with_how_far() -> None:
+def test_moved_stages_and_distances_are_reported() -> None:
     """Stages with other digests are listed in order, predictions with their largest difference."""
     old, new = {"train": "a", "evaluate": "b"}, {"train": "a", "evaluate": "c", "bundle": "d"}
     assert reference.moved(old, new) == ["evaluate", "bundle"]

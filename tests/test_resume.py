@@ -1,4 +1,4 @@
-"""The real stage, stopped by signals and killed, ends in the bytes of an undisturbed run."""
+"""The real stage, stopped by signals and killed, ends in the bytes of an uninterrupted run."""
 
 import os
 import random
@@ -21,7 +21,7 @@ from refit.tracking.client import connect
 from refit.training import checkpoint, stop_signals
 
 STEPS = 900
-"""Of an epoch: one lasts half a second, so that a signal falls within it."""
+"""Steps of an epoch, which lasts half a second, so that a signal arrives within it."""
 
 
 def step_of(checkpoint: Path) -> int:
@@ -48,7 +48,7 @@ class Stage:
         )
 
     def stop(self, number: signal.Signals, seconds: float) -> tuple[int, str, str]:
-        """Begin, send the signal so long after the first line; returns status, line, stderr."""
+        """Start, send the signal `seconds` after the first line; returns status, line, stderr."""
         process = self.start()
         assert process.stdout is not None
         line = process.stdout.readline().strip()
@@ -58,7 +58,7 @@ class Stage:
         return process.returncode, line, errors
 
     def kill(self, step: int, seconds: float) -> None:
-        """Begin, and kill -9 so long after the checkpoint of that step or a later one."""
+        """Start, and kill -9 `seconds` after the checkpoint of that step or a later one."""
         process = self.start()
         while process.poll() is None and self.reached() < step:
             time.sleep(0.005)
@@ -68,7 +68,7 @@ class Stage:
         assert process.returncode == -signal.SIGKILL
 
     def finish(self) -> str:
-        """Run to the end; returns what it printed."""
+        """Run to the end; returns the output."""
         process = self.start()
         out, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
@@ -85,80 +85,80 @@ class Stage:
         """Learning rate and state of each MLflow run."""
         client = connect(self.project.root)
         names = [e.experiment_id for e in client.search_experiments() if e.name == "pumps"]
-        found = client.search_runs(names)
-        return sorted((run.data.params["learning_rate"], run.info.status) for run in found)
+        runs = client.search_runs(names)
+        return sorted((run.data.params["learning_rate"], run.info.status) for run in runs)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(projects: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stage, str]:
+def uninterrupted(projects: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stage, str]:
     """The stage after a run to its end, and the digest of its model."""
     copy = projects("pumps").copy(tmp_path_factory.mktemp("resume") / "pumps")
-    copy.change("train", batch_size=2, epochs=6, patience=6, dropout=0.2, hidden_width=32)
+    copy.change("network", batch_size=2, epochs=6, patience=6, dropout=0.2, hidden_width=32)
     code = copy.root / "src/refit/training/loop.py"
     code.write_text(
         code.read_text().replace("CHECKPOINT_SECONDS = 30.0", "CHECKPOINT_SECONDS = 0.1")
     )
     stage = Stage(copy)
-    assert "going on" not in stage.finish()
+    assert "continuing from" not in stage.finish()
     return stage, stage.model()
 
 
 @pytest.fixture
-def stage(undisturbed: tuple[Stage, str]) -> Stage:
+def stage(uninterrupted: tuple[Stage, str]) -> Stage:
     """The stage without its model and without checkpoints."""
-    found, _ = undisturbed
-    shutil.rmtree(found.project.root / "data/model")
-    shutil.rmtree(found.project.root / ".refit/checkpoints", ignore_errors=True)
-    return found
+    finished, _ = uninterrupted
+    shutil.rmtree(finished.project.root / "data/model")
+    shutil.rmtree(finished.project.root / ".refit/checkpoints", ignore_errors=True)
+    return finished
 
 
 @pytest.fixture
-def expected(undisturbed: tuple[Stage, str]) -> str:
-    """The digest of the model that an undisturbed run leaves."""
-    return undisturbed[1]
+def expected(uninterrupted: tuple[Stage, str]) -> str:
+    """The digest of the model that an uninterrupted run leaves."""
+    return uninterrupted[1]
 
 
 @pytest.mark.slow
 def test_a_stopped_stage_resumes_to_the_same_bytes(stage: Stage, expected: str) -> None:
-    """SIGTERM leaves a checkpoint that this very computation goes on from, and no other one."""
+    """SIGTERM leaves a checkpoint that only the same computation continues from."""
     status, _, errors = stage.stop(signal.SIGTERM, 0.1)
     assert status == 143
-    told = r"refit: training was stopped by SIGTERM; the next run goes on from step ([\d,]+)\n"
-    found = re.fullmatch(told, errors)
-    assert found, errors
-    step = int(found[1].replace(",", ""))
+    message = r"refit: training was stopped by SIGTERM; the next run continues from step ([\d,]+)\n"
+    match = re.fullmatch(message, errors)
+    assert match, errors
+    step = int(match[1].replace(",", ""))
     assert step % STEPS
     assert stage.reached() == step
     assert stage.runs() == [("0.002", "KILLED")]
 
-    stage.project.change("train", learning_rate=0.003)
+    stage.project.change("network", learning_rate=0.003)
     status, line, errors = stage.stop(signal.SIGINT, 0)
     assert status == 130
     assert line.startswith("epoch 1/")
     assert "stopped by SIGINT" in errors
 
-    stage.project.change("train", learning_rate=0.002)
-    assert stage.finish().startswith(f"going on from step {step:,}\n")
+    stage.project.change("network", learning_rate=0.002)
+    assert stage.finish().startswith(f"continuing from step {step:,}\n")
     assert stage.model() == expected
     assert stage.runs() == [("0.002", "FINISHED"), ("0.003", "KILLED")]
 
 
 @pytest.mark.slow
 def test_a_killed_stage_resumes_to_the_same_bytes(stage: Stage, expected: str) -> None:
-    """Kill -9 at any moment and a cut-off checkpoint leave the same weights and one MLflow run."""
+    """Kill -9 at any moment and a truncated checkpoint lead to the same weights, one MLflow run."""
     moments = random.Random(5)
     for step in (moments.randrange(1, 2000), moments.randrange(2500, 4000)):
         stage.kill(step, moments.uniform(0, 0.05))
     before, newest = stage.checkpoints()
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert stage.finish().startswith(f"going on from step {step_of(before):,}\n")
+    assert stage.finish().startswith(f"continuing from step {step_of(before):,}\n")
     assert stage.model() == expected
     assert not stage.checkpoints()
     assert stage.runs().count(("0.002", "FINISHED")) == 1
 
 
 def test_folders_of_abandoned_keys_are_bounded(tmp_path: Path) -> None:
-    """The newest three keys keep their folders, the one in use among them however old it is."""
+    """The folders of three keys are kept: the one in use, however old, and the newest others."""
     for age, key in enumerate("abcdef"):
         (tmp_path / key).mkdir()
         (tmp_path / key / "step").touch()
@@ -172,7 +172,7 @@ def test_folders_of_abandoned_keys_are_bounded(tmp_path: Path) -> None:
 
 @pytest.fixture
 def heard() -> Any:
-    """The signals that reach the handlers from before, which are put back afterwards."""
+    """The signals that reach the previous handlers, which are restored afterwards."""
     numbers: list[int] = []
     before = {n: signal.signal(n, lambda n, _: numbers.append(n)) for n in stop_signals.STOPPING}
     yield numbers
@@ -181,8 +181,8 @@ def heard() -> Any:
 
 
 @pytest.mark.parametrize("number", stop_signals.STOPPING)
-def test_a_noted_signal_is_asked_for(heard: list[int], number: signal.Signals) -> None:
-    """Within the block a signal answers a question; the handler is back after it."""
+def test_a_noted_signal_is_polled(heard: list[int], number: signal.Signals) -> None:
+    """Within the block a signal is only reported by `stop`; the handler is restored after it."""
     before = signal.getsignal(number)
     with pytest.raises(ZeroDivisionError), stop_signals.noted() as stop:
         assert stop() is None
@@ -194,8 +194,8 @@ def test_a_noted_signal_is_asked_for(heard: list[int], number: signal.Signals) -
     assert heard == []
 
 
-def test_a_signal_that_nobody_acted_on_takes_its_usual_effect(heard: list[int]) -> None:
-    """A signal that came too late for the block is not swallowed."""
+def test_a_signal_without_a_reaction_takes_its_usual_effect(heard: list[int]) -> None:
+    """A signal that arrives too late for the block is raised again after it."""
     with stop_signals.noted():
         signal.raise_signal(signal.SIGINT)
     assert heard == [signal.SIGINT]

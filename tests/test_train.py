@@ -1,7 +1,8 @@
-"""Training: the same bytes each time, also when resumed, and a clear word when it breaks down."""
+"""Training: the same bytes each time, also when resumed, and a clear error when it fails."""
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -12,12 +13,17 @@ import torch
 
 from refit.core.errors import ConfigError, DataError, TrainingError
 from refit.data.prepared import Arrays
+from refit.models.model import Shape
+from refit.models.network import Network, NetworkParams
+from refit.tasks.catalog import find as find_task
 from refit.training import checkpoint, fingerprint, loop
-from refit.training.loop import Stopped, TrainParams
-from refit.training.stop_signals import Stop
+from refit.training.inference import mean_loss
+from refit.training.loop import Trained
+from refit.training.schedule import learning_rate
+from refit.training.stop_signals import Stop, Stopped
 
+BINARY = find_task("binary")
 SETTINGS: dict[str, Any] = {
-    "seed": 3,
     "epochs": 4,
     "patience": 4,
     "batch_size": 32,
@@ -35,7 +41,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """As the stage has it; on a busy machine, several would wait for each other."""
+    """One thread, as in the stage; on a busy machine, several would wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -50,34 +56,47 @@ def arrays(rows: int = 320, seed: int = 0) -> Arrays:
     return Arrays(numeric=numeric, categorical=categorical, target=target)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A trained network and how its training went."""
+
+    network: Network
+    trained: Trained
+
+    def weights(self) -> bytes:
+        state = self.network.state_dict()
+        return b"".join(state[name].numpy().tobytes() for name in sorted(state))
+
+
 def fit(
-    folder: Path, log: Any = lambda *_: None, stop: Stop = lambda: None, **changes: Any
-) -> loop.Trained:
-    settings = TrainParams(**{**SETTINGS, **changes})
-    rows = arrays()
-    return loop.fit(
-        rows,
+    folder: Path,
+    log: Any = lambda *_: None,
+    stop: Stop = lambda: None,
+    seed: int = 3,
+    **changes: Any,
+) -> Fit:
+    settings = NetworkParams(**{**SETTINGS, **changes})
+    network = Network(Shape(numeric=3, cardinalities=(4,), outputs=1), settings, seed=seed)
+    trained = loop.train(
+        network,
+        arrays(),
         arrays(seed=1),
-        task="binary",
-        config=loop.configure(rows, "binary", (4,), 0, settings),
+        task=BINARY,
         settings=settings,
+        seed=seed,
         checkpoints=folder,
         log=log,
         stop=stop,
     )
-
-
-def weights(trained: loop.Trained) -> bytes:
-    state = trained.network.state_dict()
-    return b"".join(state[name].numpy().tobytes() for name in sorted(state))
+    return Fit(network=network, trained=trained)
 
 
 def test_the_same_seed_is_the_same_bytes(tmp_path: Path) -> None:
     """Two trainings with one seed end in the same weights, with another seed in others."""
     first, again = fit(tmp_path / "a"), fit(tmp_path / "b")
-    assert weights(first) == weights(again)
-    assert first.history == again.history
-    assert weights(fit(tmp_path / "c", seed=4)) != weights(first)
+    assert first.weights() == again.weights()
+    assert first.trained.history == again.trained.history
+    assert fit(tmp_path / "c", seed=4).weights() != first.weights()
 
 
 def at_step(last: int, first: int = 0) -> Stop:
@@ -92,14 +111,14 @@ def test_a_stopped_training_ends_in_the_same_bytes(tmp_path: Path, dropout: floa
     whole = fit(tmp_path / "whole", dropout=dropout)
     reached = 0
     for step in (1, 7, 10, 19, 25, 39, 40):
-        with pytest.raises(Stopped, match=rf"SIGTERM; the next run goes on from step {step}$"):
+        with pytest.raises(Stopped, match=rf"SIGTERM; the next run continues from step {step}$"):
             fit(tmp_path / "cut", stop=at_step(step, reached), dropout=dropout)
         reached = step
         torch.manual_seed(99)  # a new process has not drawn what this one has
     resumed = fit(tmp_path / "cut", dropout=dropout)
-    assert resumed.resumed_from == 40
-    assert weights(resumed) == weights(whole)
-    assert resumed.history == whole.history
+    assert resumed.trained.resumed_from == 40
+    assert resumed.weights() == whole.weights()
+    assert resumed.trained.history == whole.trained.history
 
 
 class Kill(Exception):
@@ -111,7 +130,7 @@ class Kill(Exception):
 def test_a_killed_training_ends_in_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, seconds: float
 ) -> None:
-    """Broken off at any moment and begun again, training goes on from the last checkpoint due."""
+    """A training that is killed at any moment continues from the last checkpoint that was due."""
     whole = fit(tmp_path / "whole")
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", seconds)
 
@@ -122,9 +141,9 @@ def test_a_killed_training_ends_in_the_same_bytes(
     with pytest.raises(Kill):
         fit(tmp_path / "cut", log=kill)
     resumed = fit(tmp_path / "cut")
-    assert resumed.resumed_from == step - (1 if seconds == 0 else 10)
-    assert weights(resumed) == weights(whole)
-    assert resumed.history == whole.history
+    assert resumed.trained.resumed_from == step - (1 if seconds == 0 else 10)
+    assert resumed.weights() == whole.weights()
+    assert resumed.trained.history == whole.trained.history
 
 
 def cut(path: Path) -> None:
@@ -152,13 +171,13 @@ def of_more_batches(path: Path) -> None:
 
 
 def replace(path: Path, **changes: Any) -> None:
-    """Another training's checkpoint of the same step, whole in itself."""
-    aside = path.parent / "aside"
+    """Put another training's undamaged checkpoint of the same step in its place."""
+    other = path.parent / "other"
     with pytest.raises(Stopped):
-        fit(aside, stop=at_step(number(path)), **changes)
-    (found,) = (file for file in aside.iterdir() if number(file) == number(path))
+        fit(other, stop=at_step(number(path)), **changes)
+    (replacement,) = (file for file in other.iterdir() if number(file) == number(path))
     path.unlink()
-    found.rename(path.parent / found.name)
+    replacement.rename(path.parent / replacement.name)
 
 
 def number(path: Path) -> int:
@@ -166,39 +185,39 @@ def number(path: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    "spoil", [cut, blank, of_another_version, of_another_shape, of_more_batches]
+    "damage", [cut, blank, of_another_version, of_another_shape, of_more_batches]
 )
-def test_a_spoilt_checkpoint_gives_way_to_the_one_before(
-    tmp_path: Path, spoil: Callable[[Path], None]
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    """Two checkpoints are kept; when the newest cannot serve, the other does, to the same end."""
+    """Two are kept; when the newest is unusable, the other leads to the same weights."""
     whole = fit(tmp_path / "whole")
     folder = tmp_path / "cut"
     with pytest.raises(Stopped):
         fit(folder, stop=at_step(25))
     kept = sorted(folder.iterdir())
     assert [number(path) for path in kept] == [20, 25]
-    spoil(kept[-1])
+    damage(kept[-1])
     (folder / ".step-0000000026.abc.safetensors.123.part").write_bytes(b"half")
     with pytest.raises(Stopped):
         fit(folder, stop=at_step(27, 20))
     left = [path for path in sorted(folder.iterdir()) if path.is_file()]
     assert [number(path) for path in left] == [20, 27]
-    assert weights(fit(folder)) == weights(whole)
+    assert fit(folder).weights() == whole.weights()
 
 
-def test_without_any_usable_checkpoint_training_begins_anew(tmp_path: Path) -> None:
-    """When both kept checkpoints are spoilt, nothing of them is used."""
+def test_without_any_usable_checkpoint_training_starts_again(tmp_path: Path) -> None:
+    """When both kept checkpoints are damaged, neither is used."""
     whole = fit(tmp_path)
     for path in tmp_path.iterdir():
         cut(path)
     again = fit(tmp_path)
-    assert again.resumed_from == 0
-    assert weights(again) == weights(whole)
+    assert again.trained.resumed_from == 0
+    assert again.weights() == whole.weights()
 
 
-def test_no_checkpoint_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every checkpoint is a file of its own, at most two at a time, and none holds a pickle."""
+def test_no_checkpoint_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each checkpoint is written to a new file, and at most two exist at a time."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     seen: dict[str, bytes] = {}
 
@@ -213,22 +232,23 @@ def test_no_checkpoint_is_written_over(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_best_epoch_is_kept_and_patience_ends(tmp_path: Path) -> None:
-    """Weights are those of the best validation loss, and training stops when patience is out."""
-    trained = fit(tmp_path, epochs=30, patience=2, learning_rate=0.05)
+    """The weights of the best validation loss are kept, and patience ends the training."""
+    found = fit(tmp_path, epochs=30, patience=2, learning_rate=0.05)
+    trained = found.trained
     losses = [entry["validation_loss"] for entry in trained.history]
     assert trained.best_epoch == 1 + int(np.argmin(losses))
     assert len(losses) == trained.best_epoch + 2 < 30
-    assert loop.evaluate(trained.network, "binary", arrays(seed=1)) == min(losses)
+    assert mean_loss(found.network, BINARY, arrays(seed=1)) == min(losses)
 
 
-def test_a_breakdown_names_step_epoch_and_cause(tmp_path: Path) -> None:
-    """An infinite loss stops at once and says where, with the likely cause."""
+def test_a_failure_names_step_epoch_and_cause(tmp_path: Path) -> None:
+    """An infinite loss stops the training; the error names the step and the likely cause."""
     with pytest.raises(TrainingError, match=r"epoch \d, step \d+.*likely cause.*learning_rate"):
         fit(tmp_path, learning_rate=1e30, clip_norm=1e30)
 
 
 def test_fewer_rows_than_a_batch(tmp_path: Path) -> None:
-    """A batch larger than the training part is refused with both numbers."""
+    """A batch larger than the training part is rejected with both numbers."""
     with pytest.raises(DataError, match="320 rows, batches of 1,000"):
         fit(tmp_path, batch_size=1000)
 
@@ -244,11 +264,10 @@ def test_metrics_are_logged_by_step_and_by_epoch(tmp_path: Path) -> None:
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
-    """The rate rises in a line to its peak, then falls along half a cosine."""
-    settings = TrainParams(**SETTINGS)
-    rates = [loop._rate(step, 100, settings) for step in range(100)]
+    """The rate rises linearly to its peak, then falls along half a cosine."""
+    rates = [learning_rate(step, 100, peak=0.01, warmup_share=0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([0.001 * i for i in range(1, 11)])
-    assert max(rates) == settings.learning_rate
+    assert max(rates) == 0.01
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 1e-5
 
