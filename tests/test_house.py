@@ -37,7 +37,7 @@ VIOLATIONS = {
         "import refit.promotion.judge",
     ),
     "The review's text and pages only format": (
-        "src/refit/review/comparison.py",
+        "src/refit/review/pair.py",
         "import refit.review.publish",
     ),
     "The engine knows no dataset": ("src/refit/evaluation/metrics.py", "import flights.tables"),

@@ -1,5 +1,6 @@
-"""What is gathered: from the registry alone, and what is missing said."""
+"""A review is built from the registry alone, and names what is missing."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from refit.core.errors import RegistryError
 from refit.evaluation import metrics
 from refit.promotion import evidence
 from refit.registry import resolve
-from refit.registry.client import Registry
-from refit.review import build, comparison, html, model_card, stored
+from refit.registry.client import Registry, decision_tag
+from refit.review import build, gain, html, model_card, pair, stored
+from refit.review.gain import Comparing
 
 pytestmark = pytest.mark.slow
 
@@ -24,33 +26,35 @@ def artifacts(root: Path, name: str) -> list[Path]:
 def test_both_sides_are_measured_on_the_same_rows(pumps: Path) -> None:
     """The rival's metrics are those of its own predictions on the rows of the decision."""
     registry = Registry(pumps, "pumps")
-    review = build.of_version(pumps, registry, registry.version(1))
-    stored = files.read_parquet(pumps / paths.PREDICTIONS)
-    target, linear = (stored[name].to_numpy().astype(np.float64) for name in ("target", "linear"))
+    review = build.review_version(pumps, registry, registry.version(1))
+    predictions = files.read_parquet(pumps / paths.PREDICTIONS)
+    target, linear = (
+        predictions[name].to_numpy().astype(np.float64) for name in ("target", "linear")
+    )
     expected = metrics.score("binary", target, linear)
     for row in review.metrics:
-        told = dict(row.models)
-        assert list(told)[:2] == ["version 1", "linear baseline"]
-        assert told["linear baseline"].value == pytest.approx(expected[row.name], rel=1e-4)
+        models = dict(row.models)
+        assert list(models)[:2] == ["version 1", "linear baseline"]
+        assert models["linear baseline"].value == pytest.approx(expected[row.name], rel=1e-4)
     assert review.metrics[0].name == "log_loss"
 
 
 def test_the_slices_add_up_to_the_whole(pumps: Path) -> None:
     """The gains of a column's slices, weighted by their rows, are the gain of the decision."""
     registry = Registry(pumps, "pumps")
-    review = build.of_version(pumps, registry, registry.version(1))
+    review = build.review_version(pumps, registry, registry.version(1))
     assert review.gain is not None
     total = sum((row.gain.value or 0) * row.rows for row in review.slices)
     assert total / review.gain.rows == pytest.approx(review.gain.estimate.value, rel=1e-3)
 
 
 def test_everything_comes_from_the_registry(pumps: Path, tmp_path: Path) -> None:
-    """With the data gone, the review is the same but for what Git tells."""
+    """Without the project's data, the review is the same except for what Git knows."""
     registry = Registry(pumps, "pumps")
-    whole = build.of_version(pumps, registry, registry.version(2))
-    bare = build.of_version(tmp_path, registry, registry.version(2))
+    whole = build.review_version(pumps, registry, registry.version(2))
+    bare = build.review_version(tmp_path, registry, registry.version(2))
     assert bare.metrics == whole.metrics
-    assert bare.curves == whole.curves
+    assert bare.chart_data == whole.chart_data
     assert bare.tables == whole.tables
     assert bare.changes is not None
     assert bare.changes.code.files is None
@@ -65,33 +69,34 @@ def test_everything_comes_from_the_registry(pumps: Path, tmp_path: Path) -> None
         (paths.VALIDATION.name, "the validation report"),
         ("lineage.json", "its lineage"),
         ("signature.json", "the signature of its bundle"),
+        (evidence.ABOUT, "the description of its dataset"),
     ],
 )
 def test_a_missing_piece_is_named(pumps: Path, name: str, phrase: str) -> None:
-    """Without a file the page is made all the same, and says which piece is not there."""
-    stored = {path: path.read_bytes() for path in artifacts(pumps, name)}
+    """Without a file the page is still made, and it names the missing piece."""
+    originals = {path: path.read_bytes() for path in artifacts(pumps, name)}
     registry = Registry(pumps, "pumps")
     try:
-        for path in stored:
+        for path in originals:
             path.unlink()
-        review = build.of_version(pumps, registry, registry.version(2))
+        review = build.review_version(pumps, registry, registry.version(2))
         assert any(phrase in piece for piece in review.missing)
         assert phrase in html.render(review)
-        for path in stored:
+        for path in originals:
             path.write_bytes(b"{ half")
-        damaged = build.of_version(pumps, registry, registry.version(2))
+        damaged = build.review_version(pumps, registry, registry.version(2))
         assert any(f"{phrase} (its file is damaged)" in piece for piece in damaged.missing)
         assert html.render(damaged)
         assert model_card.markdown(damaged)
     finally:
-        for path, data in stored.items():
+        for path, data in originals.items():
             path.write_bytes(data)
 
 
 def test_two_versions_are_compared_on_common_rows(pumps: Path) -> None:
-    """The same network twice: no difference at all, on every row of the holdout."""
+    """The same model twice: no difference, on every row of the holdout."""
     registry = Registry(pumps, "pumps")
-    review = build.of_two(pumps, registry, registry.version(1), registry.version(2))
+    review = build.compare_versions(pumps, registry, registry.version(1), registry.version(2))
     assert review.gain is not None
     assert review.gain.rows == files.read_json(pumps / "data/evaluation/metrics.json")["rows"]
     assert review.gain.estimate.value == 0
@@ -101,46 +106,78 @@ def test_two_versions_are_compared_on_common_rows(pumps: Path) -> None:
 
 
 def test_a_comparison_has_a_direction(pumps: Path) -> None:
-    """The other way round, a gain changes its sign, and its bounds their places."""
+    """In the other direction, a gain changes its sign, and its bounds their places."""
     registry = Registry(pumps, "pumps")
     first = stored.read(registry, registry.version(1), registry.book())
     assert first.scored is not None
     assert first.signature is not None
-    there = comparison.pair(first.scored, first.signature, ("network", "linear"))
+    there = pair.from_scored(first.scored, first.signature, ("version 1", "linear"))
     back = there.swapped()
-    assert back.labels == ("linear", "network")
-    policy = {"resamples": 500, "confidence": 0.95, "seed": 1, "neighbours": 1}
+    assert back.labels == ("linear", "version 1")
+    comparing = Comparing(metric="log_loss", resamples=500, seed=1)
     one, other = (
-        comparison.gain(comparison.row_losses(both, "log_loss"), both.blocks, policy)
-        for both in (there, back)
+        gain.paired(both.row_losses("log_loss"), both.blocks, comparing) for both in (there, back)
     )
     assert one.value is not None
     assert one.value > 0
     figures = [-value for value in (other.value, other.upper, other.lower) if value is not None]
     assert [one.value, one.lower, one.upper] == pytest.approx(figures)
     old, new = registry.version(1), registry.version(2)
-    assert build.of_two(pumps, registry, old, new).labels == ("version 2", "version 1")
-    assert build.of_two(pumps, registry, new, old).labels == ("version 1", "version 2")
+    assert build.compare_versions(pumps, registry, old, new).labels == ("version 2", "version 1")
+    assert build.compare_versions(pumps, registry, new, old).labels == ("version 1", "version 2")
 
 
-def test_versions_without_common_rows_are_told_apart(pumps: Path, tmp_path: Path) -> None:
-    """Each metric is of its own holdout, which is said, and baselines are left out."""
+def test_versions_without_common_rows_are_measured_separately(pumps: Path, tmp_path: Path) -> None:
+    """Each metric is of its version's holdout, the page says so, and baselines are left out."""
     copy = tmp_path / "copy"
     shutil.copytree(pumps, copy, symlinks=True)
     registry = Registry(copy, "pumps")
-    stored = {path: path.read_bytes() for path in artifacts(pumps, "*.parquet")}
+    originals = {path: path.read_bytes() for path in artifacts(pumps, "*.parquet")}
     try:
-        for path in stored:
+        for path in originals:
             path.unlink()
-        review = build.of_two(copy, registry, registry.version(1), registry.version(2))
+        review = build.compare_versions(copy, registry, registry.version(1), registry.version(2))
     finally:
-        for path, data in stored.items():
+        for path, data in originals.items():
             path.write_bytes(data)
     assert "cannot be compared row by row" in review.sentence
     assert review.gain is None
     assert not review.same_rows
     assert [name for name, _ in review.metrics[0].models] == ["version 2", "version 1"]
     assert "on its own holdout" in html.render(review)
+
+
+def test_without_a_lineage_the_model_is_measured_again(pumps: Path) -> None:
+    """The version's metrics are then those of the scored rows, under its own label."""
+    registry = Registry(pumps, "pumps")
+    whole = build.review_version(pumps, registry, registry.version(2))
+    originals = {path: path.read_bytes() for path in artifacts(pumps, "lineage.json")}
+    try:
+        for path in originals:
+            path.unlink()
+        review = build.review_version(pumps, registry, registry.version(2))
+    finally:
+        for path, data in originals.items():
+            path.write_bytes(data)
+    assert [name for name, _ in review.metrics[0].models] == ["version 2", "version 1"]
+    for before, after in zip(whole.metrics, review.metrics, strict=True):
+        assert before.models[0][1].value == after.models[0][1].value
+
+
+def test_a_decision_changed_by_hand_is_not_shown(pumps: Path, tmp_path: Path) -> None:
+    """Only what the ledger entered counts; the rest of the version can still be reviewed."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pumps, copy, symlinks=True)
+    registry = Registry(copy, "pumps")
+    (recorded,) = registry.version(2).recorded.values()
+    decision = json.loads(recorded)
+    changed = json.dumps(decision | {"outcome": "promote", "evidence": {}}, sort_keys=True)
+    registry.note(registry.version(2), {decision_tag(decision["key"], recorded): changed})
+    review = build.review_version(copy, registry, registry.version(2))
+    assert "a decision about it" in review.missing
+    assert (review.kind, review.outcome, review.groups) == ("version", "", ())
+    assert review.metrics[0].models[0][0] == "version 2"
+    assert "No decision is kept" in html.render(review)
 
 
 def test_versions_have_many_names(pumps: Path) -> None:
@@ -157,14 +194,16 @@ def test_versions_have_many_names(pumps: Path) -> None:
             resolve.find(pumps, registry, wrong)
 
 
-def test_a_rival_that_somebody_deleted_is_named(pumps: Path, tmp_path: Path) -> None:
-    """The decision stays on the page; only what is told of the rival alone is missing."""
+def test_a_deleted_rival_is_named(pumps: Path, tmp_path: Path) -> None:
+    """The decision stays on the page; only what the rival alone would add is missing."""
     copy = tmp_path / "copy"
     shutil.copytree(pumps, copy, symlinks=True)
     registry = Registry(copy, "pumps")
     registry._client.delete_model_version("pumps", "1")
-    review = build.of_version(copy, registry, registry.version(2))
+    review = build.review_version(copy, registry, registry.version(2))
     assert any("version 1, its rival" in piece for piece in review.missing)
+    assert review.labels == ("version 2", "version 1")
+    assert [name for name, _ in review.metrics[0].models][:2] == ["version 2", "version 1"]
     assert review.groups
     assert html.render(review)
 
@@ -172,7 +211,7 @@ def test_a_rival_that_somebody_deleted_is_named(pumps: Path, tmp_path: Path) -> 
 def test_an_unreachable_registry_is_one_paragraph(
     pumps: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody at the address: the usual error, no page."""
+    """No server at the address: the usual error, no page."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(RegistryError, match="MLflow cannot be reached"):
