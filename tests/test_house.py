@@ -47,7 +47,7 @@ VIOLATIONS = {
         "import refit.promotion.judge",
     ),
     "The review's text and pages only format what build collects": (
-        "src/refit/review/comparison.py",
+        "src/refit/review/pair.py",
         "import refit.review.publish",
     ),
     "The engine knows no dataset": ("src/refit/evaluation/bootstrap.py", "import flights.tables"),

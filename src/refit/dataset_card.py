@@ -1,7 +1,7 @@
-"""What a dataset says of itself to people: what its model is for, and what it must not be used for.
+"""The description of a dataset for people: what its model is for, and what it must not be used for.
 
-It stands in the dataset's optional module `about`, as ABOUT, and goes into the model card of each
-version. No stage reads it: better words make nothing run again.
+A dataset may have a module `about` with the description as ABOUT. It becomes part of the model card
+of each version. No stage reads it, so a change of the text does not run anything again.
 """
 
 import importlib
@@ -17,7 +17,7 @@ MODULE = "about"
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """A dataset in words; each field may be left empty. Plain text, no markup."""
+    """A description in words; each field may be left empty. Plain text, no markup."""
 
     title: str = ""
     """What is predicted, in a few words."""
@@ -30,38 +30,37 @@ class About:
 
 
 def read(dataset: str) -> About:
-    """What the dataset says; empty where it has no module `about`.
+    """The description of the dataset; empty if it has no module `about`.
 
     Raises:
-        ConfigError: the module cannot be imported, or says no ABOUT.
+        ConfigError: the module cannot be imported, or has no ABOUT.
     """
     name = f"{dataset}.{MODULE}"
     try:
         if importlib.util.find_spec(name) is None:
             return About()
-        found = getattr(importlib.import_module(name), "ABOUT", None)
+        about = getattr(importlib.import_module(name), "ABOUT", None)
     except ModuleNotFoundError as error:
         if error.name in {dataset, name}:
             return About()
-        raise _unsaid(name, str(error)) from error
-    except Exception as error:  # whatever a module may do wrong when it is imported
-        raise _unsaid(name, f"{type(error).__name__}: {error}") from error
-    if not isinstance(found, About):
-        raise _unsaid(name, f"ABOUT of type {type(found).__name__}")
-    return found
+        raise _unreadable(name, str(error)) from error
+    except Exception as error:  # importing a module may raise anything
+        raise _unreadable(name, f"{type(error).__name__}: {error}") from error
+    if not isinstance(about, About):
+        raise _unreadable(name, f"ABOUT of type {type(about).__name__}")
+    return about
 
 
-def _unsaid(name: str, got: str) -> ConfigError:
+def _unreadable(name: str, got: str) -> ConfigError:
     return ConfigError(
-        "the dataset does not say what it is about",
+        "the description of the dataset cannot be read",
         where=name,
         got=got,
         expected="`ABOUT = About(...)`, see refit.dataset_card",
-        do="mend the module, or delete it: it is not needed",
+        do="correct the module, or delete it: it is not needed",
     )
 
 
 def parse(stored: Mapping[str, Any]) -> About:
-    """As `asdict` and JSON left it."""
-    words = {key: str(stored.get(key, "")) for key in ("title", "intended_use", "source")}
-    return About(**words, limits=tuple(map(str, stored.get("limits", ()))))
+    """The description that `asdict` and JSON stored."""
+    return About(**{**stored, "limits": tuple(stored["limits"])})

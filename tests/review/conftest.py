@@ -1,4 +1,4 @@
-"""Registered versions of small projects, decided about and reviewed once for all tests here."""
+"""Registered versions of small projects, decided and reviewed once for all tests here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,22 +25,22 @@ def _own_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 def decided(
     projects: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """Copies of projects with two versions, the second with a hostile slice; leave them as is."""
-    made: dict[str, Path] = {}
+    """Copies of projects with two versions, the second with a hostile slice; tests must not change them."""
+    roots: dict[str, Path] = {}
 
     def get(dataset: str) -> Path:
-        if dataset not in made:
+        if dataset not in roots:
             copy = projects(dataset).copy(tmp_path_factory.mktemp("review") / dataset).root
             _decide(copy, dataset)
             changed = files.read_json(copy / SIGNATURE) | {"note": "challenger"}
             files.write_json(copy / SIGNATURE, changed)
             slices = files.read_json(copy / SLICES)
-            for found in slices[:1]:
-                found["value"] = HOSTILE
+            for entry in slices[:1]:
+                entry["value"] = HOSTILE
             files.write_json(copy / SLICES, slices)
             _decide(copy, dataset)
-            made[dataset] = copy
-        return made[dataset]
+            roots[dataset] = copy
+        return roots[dataset]
 
     return get
 

@@ -1,4 +1,4 @@
-"""What changed between two versions, from lineages that differ in known ways."""
+"""What changed between two versions, from lineages with known differences."""
 
 import subprocess
 from dataclasses import replace
@@ -11,7 +11,7 @@ from refit.dataset_card import About
 from refit.registry.version import Version
 from refit.review import changes
 from refit.review.changes import Difference
-from refit.review.stored import Kept
+from refit.review.stored import StoredVersion
 
 LINEAGE: dict[str, Any] = {
     "commit": {"commit": "0" * 40, "parent": "0" * 40, "clean": True},
@@ -25,9 +25,9 @@ LINEAGE: dict[str, Any] = {
 }
 
 
-def kept(number: int, **changed: Any) -> Kept:
+def stored(number: int, **changed: Any) -> StoredVersion:
     version = Version(number=number, digest="d", run="r", created=0, tags={})
-    return Kept(
+    return StoredVersion(
         version=version,
         decision=None,
         signature=None,
@@ -42,43 +42,45 @@ def kept(number: int, **changed: Any) -> Kept:
 
 
 def test_nothing_changed(tmp_path: Path) -> None:
-    """The same lineage twice differs in nothing; without Git the code cannot be told."""
-    found = changes.between(tmp_path, kept(1), replace(kept(2), validation=kept(1).validation))
-    assert found is not None
-    told = (found.partitions, found.rows, found.params, found.packages, found.machine)
-    assert not any(told)
-    assert found.code.files is None
+    """Equal lineages have no differences; without Git the changed files are unknown."""
+    result = changes.between(
+        tmp_path, stored(1), replace(stored(2), validation=stored(1).validation)
+    )
+    assert result is not None
+    kinds = (result.partitions, result.rows, result.params, result.packages, result.machine)
+    assert not any(kinds)
+    assert result.code.files is None
 
 
-def test_each_kind_of_change_is_told(tmp_path: Path) -> None:
+def test_each_kind_of_change_is_listed(tmp_path: Path) -> None:
     """Partitions added, removed and changed; rows, parameters, packages and machine by name."""
-    new = kept(
+    new = stored(
         2,
         data={"a/2.parquet": "z", "a/3.parquet": "w"},
         params={"dataset": "t", "train": {"epochs": 3, "depth": 4}},
         packages={"torch": "2.14.0", "numpy": "2.4.6"},
         machine={"processor": "Q", "instructions": ["avx"], "cores": 2},
     )
-    found = changes.between(tmp_path, kept(1), new)
-    assert found is not None
-    assert set(found.partitions) == {
+    result = changes.between(tmp_path, stored(1), new)
+    assert result is not None
+    assert set(result.partitions) == {
         ("removed", "a/1.parquet"),
         ("changed", "a/2.parquet"),
         ("added", "a/3.parquet"),
     }
-    assert found.rows == (Difference(name="a", before="10", after="20"),)
-    assert set(found.params) == {
+    assert result.rows == (Difference(name="a", before="10", after="20"),)
+    assert set(result.params) == {
         Difference(name="train.epochs", before="2", after="3"),
         Difference(name="train.seed", before="1", after=""),
         Difference(name="train.depth", before="", after="4"),
     }
-    assert found.packages == (Difference(name="torch", before="2.13.0", after="2.14.0"),)
-    assert [row.name for row in found.machine] == ["processor", "instructions"]
+    assert result.packages == (Difference(name="torch", before="2.13.0", after="2.14.0"),)
+    assert [row.name for row in result.machine] == ["processor", "instructions"]
 
 
-def test_without_a_lineage_nothing_is_told(tmp_path: Path) -> None:
-    """A version from before lineages were kept cannot be compared with."""
-    assert changes.between(tmp_path, replace(kept(1), lineage=None), kept(2)) is None
+def test_without_a_lineage_changes_are_unknown(tmp_path: Path) -> None:
+    """A version whose lineage was deleted cannot be compared."""
+    assert changes.between(tmp_path, replace(stored(1), lineage=None), stored(2)) is None
 
 
 def git(root: Path, *words: str) -> str:
@@ -100,16 +102,16 @@ def test_commits_and_files_come_from_git(tmp_path: Path) -> None:
         git(tmp_path, "commit", "-qm", f"step {step}")
         commits.append(git(tmp_path, "rev-parse", "HEAD"))
     old, new = (
-        kept(number, commit={"commit": commit, "parent": commit, "clean": True})
+        stored(number, commit={"commit": commit, "parent": commit, "clean": True})
         for number, commit in enumerate(commits, start=1)
     )
-    found = changes.between(tmp_path, old, new)
-    assert found is not None
-    assert found.code.files == (("added", "new é"), ("removed", "old"))
-    assert found.code.commits == ((commits[1], "step 1"),)
+    result = changes.between(tmp_path, old, new)
+    assert result is not None
+    assert result.code.files == (("added", "new é"), ("removed", "old"))
+    assert result.code.commits == ((commits[1], "step 1"),)
 
 
 @pytest.mark.parametrize("name", ["params.yaml", "data/raw.dvc", "dvc.lock", "constraints.txt"])
-def test_what_is_told_in_words_is_no_code(name: str) -> None:
-    """These files have rows of their own."""
-    assert Path(name).name in changes.OWN_FILES
+def test_files_with_their_own_rows_are_not_code(name: str) -> None:
+    """Changes of these files are listed as parameters, packages or data."""
+    assert Path(name).name in changes.LISTED_SEPARATELY

@@ -1,4 +1,4 @@
-"""The page: whole, safe, accessible, and the same bytes each time."""
+"""The page: complete, safe, accessible, and the same bytes each time."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +17,7 @@ VOID = frozenset(
 
 
 class Page(HTMLParser):
-    """What the tests ask of a page."""
+    """The parts of a page that the tests check."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class Page(HTMLParser):
         named = {key: value or "" for key, value in attrs}
         self.tags.append((tag, named))
         if tag == "svg":
-            told = named.get("aria-hidden") == "true" or bool(named.get("aria-label"))
-            self.drawings.append(told)
+            described = named.get("aria-hidden") == "true" or bool(named.get("aria-label"))
+            self.drawings.append(described)
         if tag not in VOID:
             self.open.append(tag)
 
@@ -53,43 +53,45 @@ class Page(HTMLParser):
 
 def render(root: Path, dataset: str, number: int) -> str:
     registry = Registry.open(root, dataset)
-    return html.render(build.of_version(root, registry, registry.versions.get(number)))
+    return html.render(build.review_version(root, registry, registry.versions.get(number)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", ["pumps", "parcels", "meters"])
-def test_the_page_is_whole_and_needs_nothing(decided: Callable[[str], Path], dataset: str) -> None:
-    """For every task: tags are closed, ids unique, references inside, drawings told in words."""
+@pytest.mark.parametrize("dataset", ["pumps", "parcels", "meters", "calls"])
+def test_the_page_is_complete_and_loads_nothing(
+    decided: Callable[[str], Path], dataset: str
+) -> None:
+    """For every task: tags are closed, ids unique, references internal, drawings described."""
     root = decided(dataset)
     for number in (1, 2):
         text = render(root, dataset, number)
-        found = Page(text)
-        assert not found.open
-        repeated = [name for name, count in Counter(found.every("id")).items() if count > 1]
+        page = Page(text)
+        assert not page.open
+        repeated = [name for name, count in Counter(page.every("id")).items() if count > 1]
         assert not repeated
-        for reference in (*found.every("href"), *found.every("src"), *found.every("xlink:href")):
+        for reference in (*page.every("href"), *page.every("src"), *page.every("xlink:href")):
             assert reference.startswith("#")
-            assert reference[1:] in found.every("id")
-        assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in found.tags}
+            assert reference[1:] in page.every("id")
+        assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
         assert "url(http" not in text
         assert "@import" not in text
-        assert all(found.drawings)
-        assert all("scope" in attrs for tag, attrs in found.tags if tag == "th")
-        labelled = [attrs for _, attrs in found.tags if attrs.get("role") == "img"]
+        assert all(page.drawings)
+        assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
+        labelled = [attrs for _, attrs in page.tags if attrs.get("role") == "img"]
         assert len(labelled) == 2  # calibration, and ROC or residuals
         assert all(len(attrs["aria-label"]) > 40 for attrs in labelled)
 
 
 @pytest.mark.slow
 def test_the_page_has_every_part(pumps: Path) -> None:
-    """Verdict first, and a heading that the contents lead to for each part of the review."""
+    """The verdict comes first, and the contents link to a heading for each part of the review."""
     text = render(pumps, "pumps", 2)
-    found = Page(text)
-    parts = ["verdict", "gates", "metrics", "curves", "slices", "changes", "data", "lineage"]
-    assert [name[1:] for name in found.every("href")][: len(parts)] == parts
-    registry = Registry.open(pumps)
+    page = Page(text)
+    parts = ["verdict", "gates", "metrics", "charts", "slices", "changes", "data", "lineage"]
+    assert [name[1:] for name in page.every("href")][: len(parts)] == parts
+    registry = Registry.open(pumps, "pumps")
     (decision,) = registry.versions.get(2).decisions()
-    words = "".join(found.text)
+    words = "".join(page.text)
     assert words.index(decision["sentence"]) < words.index("Every gate of the policy")
     for gate in decision["evidence"]["gates"]:
         assert gate["summary"] in words
@@ -97,7 +99,7 @@ def test_the_page_has_every_part(pumps: Path) -> None:
 
 @pytest.mark.slow
 def test_the_same_version_gives_the_same_bytes(pumps: Path) -> None:
-    """Drawn again, and as it was logged when the decision was made."""
+    """Rendered again, and as it was logged with the decision."""
     again = render(pumps, "pumps", 2)
     assert render(pumps, "pumps", 2) == again
     logged = list((pumps / ".refit").rglob("review-2.html"))
@@ -106,7 +108,7 @@ def test_the_same_version_gives_the_same_bytes(pumps: Path) -> None:
 
 @pytest.mark.slow
 def test_names_from_data_are_text(pumps: Path) -> None:
-    """A slice named as a script, and markup in the dataset's words, are shown and never run."""
+    """A slice named as a script, and markup in the dataset's description, are shown as text."""
     text = render(pumps, "pumps", 2)
     words = "".join(Page(text).text)
     assert HOSTILE in words

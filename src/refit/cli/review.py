@@ -46,7 +46,7 @@ def review(
     here = Path.cwd()
     root = at_root()
     registry = Registry.open(root)
-    found = build.of_version(root, registry, resolve.find(root, registry, version))
+    found = build.review_version(root, registry, resolve.find(root, registry, version))
     _give(found, here / (output or file_name(found.version)), text=text, show=show)
 
 
@@ -70,7 +70,7 @@ def compare(
     root = at_root()
     registry = Registry.open(root)
     versions = [resolve.find(root, registry, name) for name in (old, new)]
-    found = build.of_two(root, registry, *versions)
+    found = build.compare_versions(root, registry, *versions)
     page = output or Path(f"compare-{versions[0].number}-{versions[1].number}.html")
     _give(found, here / page, text=text or (output is None and not show), show=show)
 

@@ -1,7 +1,7 @@
 """What changed between two versions: data, code, parameters, packages, machine.
 
-All of it is read from their lineages and validation reports; commits and changed files come from
-Git where both commits are here.
+Everything is read from their lineages and validation reports, except commits and changed files,
+which come from Git if both commits are in this repository.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refit.review.stored import Kept
+from refit.review.stored import StoredVersion
 from refit.workspace import git
 
-OWN_FILES = frozenset({"params.yaml", "dvc.lock", "constraints.txt", "raw.dvc"})
-"""Files whose changes are told in words of their own."""
+LISTED_SEPARATELY = frozenset({"params.yaml", "dvc.lock", "constraints.txt", "raw.dvc"})
+"""Files whose changes are listed as parameters, packages or data, not as code."""
 VERBS = {"A": "added", "D": "removed", "M": "changed", "T": "changed"}
+"""Git's letter for a change, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """How the code came from the one to the other; None where Git has not both commits."""
+    """The difference in code; None where Git does not have both commits."""
 
     before: str
     after: str
@@ -54,45 +55,44 @@ class Changes:
     machine: tuple[Difference, ...]
 
 
-def between(root: Path, old: Kept, new: Kept) -> Changes | None:
-    """What changed from `old` to `new`; None where a lineage is missing."""
+def between(root: Path, old: StoredVersion, new: StoredVersion) -> Changes | None:
+    """What changed from `old` to `new`; None if a lineage is missing."""
     if old.lineage is None or new.lineage is None:
         return None
     before, after = old.lineage, new.lineage
     return Changes(
         before=old.label,
         after=new.label,
-        partitions=_partitions(before.get("data", {}), after.get("data", {})),
+        partitions=_partitions(before["data"], after["data"]),
         rows=_differences(_rows(old), _rows(new)) if old.validation and new.validation else (),
-        code=_code(root, before, after),
-        params=_differences(_flat(before.get("params")), _flat(after.get("params"))),
+        code=_code(root, before["commit"], after["commit"]),
+        params=_differences(_leaves(before["params"]), _leaves(after["params"])),
         packages=_differences(_packages(before), _packages(after)),
         machine=_differences(_machine(before), _machine(after)),
     )
 
 
-def _partitions(
-    before: Mapping[str, str],
-    after: Mapping[str, str],
-) -> tuple[tuple[str, str], ...]:
-    found = [("added", path) for path in after.keys() - before.keys()]
-    found += [("removed", path) for path in before.keys() - after.keys()]
-    found += [("changed", p) for p in before.keys() & after.keys() if before[p] != after[p]]
-    return tuple(sorted(found, key=lambda pair: pair[::-1]))
+def _partitions(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Partitions by path, each with what happened to it; the values are digests."""
+    changes = [("added", path) for path in after.keys() - before.keys()]
+    changes += [("removed", path) for path in before.keys() - after.keys()]
+    changes += [("changed", p) for p in before.keys() & after.keys() if before[p] != after[p]]
+    return tuple(sorted(changes, key=lambda change: change[::-1]))
 
 
-def _rows(kept: Kept) -> dict[str, str]:
-    report = kept.validation or {}
+def _rows(version: StoredVersion) -> dict[str, str]:
+    report = version.validation or {}
     return {name: f"{table['rows']:,}" for name, table in report.items()}
 
 
-def _code(root: Path, before: Mapping[str, Any], after: Mapping[str, Any]) -> Code:
-    old, new = before["commit"], after["commit"]
-    told = git.changed(root, old["commit"], new["commit"])
+def _code(root: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Code:
+    changed = git.changed(root, old["commit"], new["commit"])
     files = None
-    if told is not None:
+    if changed is not None:
         files = tuple(
-            (VERBS.get(mark, mark), path) for mark, path in told if Path(path).name not in OWN_FILES
+            (VERBS.get(letter, letter), path)
+            for letter, path in changed
+            if Path(path).name not in LISTED_SEPARATELY
         )
     commits = None
     if old["parent"] and new["parent"]:
@@ -101,24 +101,23 @@ def _code(root: Path, before: Mapping[str, Any], after: Mapping[str, Any]) -> Co
 
 
 def _packages(lineage: Mapping[str, Any]) -> dict[str, str]:
-    named = {str(name): str(number) for name, number in lineage.get("packages", {}).items()}
-    all_of_them = str(lineage.get("constraints", ""))[:12]
-    return {**named, "Python": str(lineage.get("python", "")), "constraints.txt": all_of_them}
+    constraints = {"Python": lineage["python"], "constraints.txt": lineage["constraints"][:12]}
+    return {**lineage["packages"], **constraints}
 
 
 def _machine(lineage: Mapping[str, Any]) -> dict[str, str]:
-    found = {name: _text(value) for name, value in lineage.get("machine", {}).items()}
-    return found | {"determinism": str(lineage.get("determinism", {}).get("level", ""))}
+    machine = {name: _text(value) for name, value in lineage["machine"].items()}
+    return machine | {"determinism": lineage["determinism"]["level"]}
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """`section.name` -> value, for every leaf."""
+def _leaves(value: Any, prefix: str = "") -> dict[str, str]:
+    """`section.name` -> value, for every leaf of the parameters."""
     if not isinstance(value, Mapping):
-        return {prefix: _text(value)} if prefix else {}
-    found: dict[str, str] = {}
+        return {prefix: _text(value)}
+    leaves: dict[str, str] = {}
     for name, inner in value.items():
-        found |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
-    return found
+        leaves |= _leaves(inner, f"{prefix}.{name}" if prefix else str(name))
+    return leaves
 
 
 def _text(value: Any) -> str:

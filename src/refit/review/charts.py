@@ -1,7 +1,7 @@
-"""Calibration, ROC and residuals as SVG that takes its colours and its font from the page.
+"""Draw calibration, ROC and residuals as SVG with the colours and the font of the page.
 
-Matplotlib draws without its global state. Each colour is a name of the page's own (a CSS variable),
-so that the same drawing serves light, dark and print. The same curves give the same bytes.
+Matplotlib is used without its global state. Each colour is a CSS variable of the page, so the same
+drawing serves light, dark and print. The same data give the same bytes.
 """
 
 import io
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from refit.review.comparison import Curves, Line
+from refit.review.chart_data import ChartData, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (4.3, 3.7)
 """Inches at 72 points: 310 by 266 pixels of the page, before it is scaled to its column."""
-COLOURS = {"#000001": "--ink", "#000002": "--muted", "#000003": "--rule", "#000004": "--own"}
+COLOURS = {"#000001": "--ink", "#000002": "--muted", "#000003": "--rule", "#000004": "--candidate"}
 COLOURS |= {"#000005": "--rival"}
-INK, MUTED, RULE, OWN, RIVAL = COLOURS
+INK, MUTED, RULE, CANDIDATE, RIVAL = COLOURS
 DASHES = ("-", (0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (6, 2, 1, 2, 1, 2)))
-"""Classes differ by their dashes, models by their colours."""
+"""Lines of classes differ by their dashes, lines of models by their colours."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -44,93 +44,102 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing with its words."""
+    """A drawing with its description."""
 
     title: str
     svg: str
-    said: str
-    """What it shows, for who does not see it."""
+    description: str
+    """What it shows, also for people who cannot see it."""
 
 
-def charts(curves: Curves) -> tuple[Chart, ...]:
+def charts(data: ChartData) -> tuple[Chart, ...]:
     """The task's charts."""
-    found = [_calibration(curves)]
-    if curves.roc:
-        found.append(_roc(curves))
-    if curves.residuals:
-        found.append(_residuals(curves))
-    return tuple(found)
+    drawn = [_calibration(data)]
+    if data.roc:
+        drawn.append(_roc(data))
+    if data.residuals:
+        drawn.append(_residuals(data))
+    return tuple(drawn)
 
 
-def _calibration(curves: Curves) -> Chart:
+def _calibration(data: ChartData) -> Chart:
     def draw(axes: "Axes") -> None:
-        ends = [value for line in curves.calibration for value in (*line.x, *line.y)]
+        ends = [value for line in data.calibration for value in (*line.x, *line.y)]
         low, high = min(ends), max(ends)
         axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-        for line in reversed(curves.calibration):
+        for line in reversed(data.calibration):
             axes.plot(
-                line.x, line.y, marker="o", markersize=3.4 if line.mine else 5.5, **_look(line)
+                line.x,
+                line.y,
+                marker="o",
+                markersize=3.4 if line.candidate else 5.5,
+                **_look(line),
             )
 
     return Chart(
         title="Calibration",
-        svg=_svg("calibration", curves.axes, draw, curves.calibration),
-        said=(
+        svg=_svg("calibration", data.axes, draw, data.calibration),
+        description=(
             "Predicted against observed, in bins of equal numbers of rows; on the dotted diagonal"
-            f" both agree. {_furthest(curves.calibration)}"
+            f" both agree. {_largest_gaps(data.calibration)}"
         ),
     )
 
 
-def _roc(curves: Curves) -> Chart:
+def _roc(data: ChartData) -> Chart:
     def draw(axes: "Axes") -> None:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-        for line, dashes in reversed(_dashed(curves.roc)):
+        for line, dashes in reversed(_dashed(data.roc)):
             axes.plot(line.x, line.y, **_look(line, dashes))
 
     return Chart(
         title="ROC",
-        svg=_svg("roc", ("false positive rate", "true positive rate"), draw, curves.roc),
-        said=(
+        svg=_svg("roc", ("false positive rate", "true positive rate"), draw, data.roc),
+        description=(
             "True against false positive rate at falling thresholds; the dotted diagonal is"
-            " chance. The areas stand in the table of metrics."
+            " chance. The areas are in the table of metrics."
         ),
     )
 
 
-def _residuals(curves: Curves) -> Chart:
+def _residuals(data: ChartData) -> Chart:
     def draw(axes: "Axes") -> None:
         axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-        for line in reversed(curves.residuals):
+        for line in reversed(data.residuals):
             axes.step(line.x, line.y, where="mid", **_look(line))
 
     return Chart(
         title="Residuals",
-        svg=_svg("residuals", ("prediction less target", "share of rows"), draw, curves.residuals),
-        said="How often which error occurs; right of the dotted line, the model said too much.",
+        svg=_svg("residuals", ("prediction minus target", "share of rows"), draw, data.residuals),
+        description=(
+            "How often each error occurs; right of the dotted line, the prediction was too high."
+        ),
     )
 
 
 def _dashed(lines: Sequence[Line]) -> list[tuple[Line, Any]]:
     """Each line with its dashes: the k-th class of either model has the same."""
-    mine = [line for line in lines if line.mine]
-    others = [line for line in lines if not line.mine]
+    candidate = [line for line in lines if line.candidate]
+    rival = [line for line in lines if not line.candidate]
     return [
-        (line, DASHES[k % len(DASHES)]) for side in (mine, others) for k, line in enumerate(side)
+        (line, DASHES[k % len(DASHES)])
+        for side in (candidate, rival)
+        for k, line in enumerate(side)
     ]
 
 
 def _look(line: Line, dashes: Any = "-") -> dict[str, Any]:
     return {
-        "color": OWN if line.mine else RIVAL,
-        "linewidth": 1.5 if line.mine else 3.6,  # wide beneath narrow: both stay to be seen
-        "alpha": 1.0 if line.mine else 0.5,
+        "color": CANDIDATE if line.candidate else RIVAL,
+        # A wide line beneath a narrow one: both stay visible where they agree.
+        "linewidth": 1.5 if line.candidate else 3.6,
+        "alpha": 1.0 if line.candidate else 0.5,
         "linestyle": dashes,
         "label": line.label,
     }
 
 
-def _furthest(lines: Sequence[Line]) -> str:
+def _largest_gaps(lines: Sequence[Line]) -> str:
     """The largest gap of each line between its x and its y, in words."""
     gaps = (
         f"{line.label}: at most {max(abs(x - y) for x, y in zip(line.x, line.y, strict=True)):.3g}"
@@ -141,7 +150,7 @@ def _furthest(lines: Sequence[Line]) -> str:
 
 
 def _svg(name: str, labels: tuple[str, str], draw: Any, lines: Sequence[Line]) -> str:
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it talks of its font cache
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs about its font cache
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -160,17 +169,17 @@ def _svg(name: str, labels: tuple[str, str], draw: Any, lines: Sequence[Line]) -
             axes.legend(frameon=False, fontsize=7.5)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _own(buffer.getvalue(), name)
+    return _embedded(buffer.getvalue(), name)
 
 
-def _own(drawn: str, name: str) -> str:
-    """The drawing as a part of a page: ids of its own, the page's colours, no outer frame."""
+def _embedded(svg: str, name: str) -> str:
+    """The drawing as part of a page: unique ids, the page's colours, no fixed size."""
     for hexadecimal, variable in COLOURS.items():
-        drawn = drawn.replace(hexadecimal, f"var({variable})")
+        svg = svg.replace(hexadecimal, f"var({variable})")
     ET.register_namespace("", SVG)
     ET.register_namespace("xlink", XLINK)
-    root = ET.fromstring(drawn)  # noqa: S314 - our own drawing of a moment ago
-    for child in [found for found in root if found.tag.endswith("metadata")]:
+    root = ET.fromstring(svg)  # noqa: S314 - drawn here by Matplotlib
+    for child in [element for element in root if element.tag.endswith("metadata")]:
         root.remove(child)
     for element in root.iter():
         for key, value in element.attrib.items():

@@ -1,7 +1,7 @@
-"""The model card, written from evidence: what the model is for, on what it rests, where it ends.
+"""The model card: what the model is for, what it is based on, and where its limits are.
 
-The headings follow Mitchell et al., "Model Cards for Model Reporting" (2019). Nothing in it is
-written by hand but what the dataset says of itself (refit.dataset_card).
+The headings follow Mitchell et al., "Model Cards for Model Reporting" (2019). The text is
+written from the evidence, except for the dataset's description (refit.dataset_card).
 """
 
 import re
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from refit.registry.artifacts import DESCRIPTION_LIMIT
 from refit.review.build import Review
-from refit.review.formatting import interval, percent, places_of
-from refit.review.sections import SHIFT, UNGRADED
+from refit.review.data_report import SHIFT
+from refit.review.formatting import interval, metric_title, percent, places_of
+from refit.review.lineage import UNGRADED
 
 MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 LISTED = 8
-"""Drifted columns and small slices that are named; the page has them all."""
+"""At most so many drifted columns, small slices or gates are named; the page lists all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,46 +39,46 @@ class Section:
 
 
 def card(review: Review) -> tuple[Section, ...]:
-    """The card's sections; those that nobody has anything to say for are left out."""
-    found = (
+    """The card's sections; empty ones are left out."""
+    sections = (
         Section(title="Intended use", paragraphs=_use(review)),
         Section(title="Data", paragraphs=_data(review)),
-        Section(title="Metrics", paragraphs=_measured(review), grid=_metrics(review)),
+        Section(title="Metrics", paragraphs=_measurement(review), grid=_metrics(review)),
         Section(title="By slice", grid=_slices(review)),
         Section(title="Limits", points=tuple(_limits(review))),
         Section(title="Environment", points=_environment(review)),
         Section(
-            title="How to make it again",
-            paragraphs=_again(review),
+            title="How to reproduce it",
+            paragraphs=_reproduction(review),
             command=f"refit reproduce {review.version}",
         ),
     )
-    return tuple(s for s in found if s.paragraphs or s.points or s.grid or s.command)
+    return tuple(s for s in sections if s.paragraphs or s.points or s.grid or s.command)
 
 
 def markdown(review: Review) -> str:
-    """The whole card as Markdown; what comes from data is escaped."""
+    """The whole card as Markdown; text from data is escaped."""
     head = f"# Model card: {escape(review.dataset)}, version {review.version}\n"
-    said = f"**{escape(review.sentence)}**\n"
-    return "\n".join([head, said, *(_markdown(section) for section in card(review))])
+    verdict = f"**{escape(review.sentence)}**\n"
+    return "\n".join([head, verdict, *(_markdown(section) for section in card(review))])
 
 
 def description(review: Review) -> str:
-    """The verdict and the card as far as MLflow keeps it: sections that are too long are left out.
+    """The verdict, and the sections of the card that fit into MLflow's database.
 
-    What is left out stands in the card's own file and in that of the decision.
+    The sections that do not fit are in the card's file.
     """
     text = f"**{escape(review.sentence)}**\n\n{_gates(review)}"
-    rest = f"\nThe whole card: `{file_name(review.version)}` of the run.\n"
+    end = f"\nThe whole card: `{file_name(review.version)}` of the run.\n"
     for section in card(review):
         part = "\n" + _markdown(section)
-        if len(text) + len(part) + len(rest) <= DESCRIPTION_LIMIT:
+        if len(text) + len(part) + len(end) <= DESCRIPTION_LIMIT:
             text += part
-    return text + rest
+    return text + end
 
 
 def _gates(review: Review) -> str:
-    """How many gates passed, and each of the others by name."""
+    """How many gates passed, and the names of the others."""
     gates = [gate for _, group in review.groups for gate in group]
     others = [f"{gate.name}: {gate.result}" for gate in gates if gate.result != "pass"]
     if not gates:
@@ -92,14 +93,14 @@ def file_name(version: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Text with every character escaped that Markdown or HTML would take for markup."""
+    """Escape every character that has a meaning in Markdown or HTML."""
     return MARKUP.sub(r"\\\1", text).replace("\n", " ")
 
 
 def _use(review: Review) -> tuple[str, ...]:
     about = review.about
-    said = (about.title, about.intended_use)
-    return tuple(text for text in said if text) or ("The dataset does not say.",)
+    texts = (about.title, about.intended_use)
+    return tuple(text for text in texts if text) or ("The dataset does not describe it.",)
 
 
 def _data(review: Review) -> tuple[str, ...]:
@@ -110,21 +111,25 @@ def _data(review: Review) -> tuple[str, ...]:
             f" {', '.join(review.features)}."
         )
     if review.tables:
-        told = "; ".join(
+        tables = "; ".join(
             f"{table.name} {table.rows:,} rows"
             + (f", {table.partitions}" if table.partitions else "")
             for table in review.tables
         )
-        lines.append(f"Raw tables: {told}.")
+        lines.append(f"Raw tables: {tables}.")
     if review.holdout:
-        lines.append(f"Judged on the newest partitions, unseen in training: {review.holdout}.")
+        lines.append(f"Evaluated on the newest partitions, unseen in training: {review.holdout}.")
     return tuple(lines)
 
 
-def _measured(review: Review) -> tuple[str, ...]:
+def _measurement(review: Review) -> tuple[str, ...]:
     if not review.metrics:
         return ()
-    where = f"of the holdout ({review.holdout})" if review.same_rows else "of each one's holdout"
+    where = (
+        f"of the holdout ({review.holdout})"
+        if review.same_rows
+        else "of the holdout of each version"
+    )
     return (f"Metrics {where}, with intervals that resample whole blocks of time.",)
 
 
@@ -134,9 +139,9 @@ def _metrics(review: Review) -> Grid | None:
     models = [name for name, _ in review.metrics[0].models]
     rows = []
     for row in review.metrics:
-        estimates = [found for _, found in row.models]
+        estimates = [estimate for _, estimate in row.models]
         places = places_of(estimates)
-        rows.append((row.title, *(interval(found, places) for found in estimates)))
+        rows.append((row.title, *(interval(estimate, places) for estimate in estimates)))
     return Grid(head=("Metric", *models), rows=tuple(rows))
 
 
@@ -145,7 +150,7 @@ def _slices(review: Review) -> Grid | None:
         return None
     places = places_of([row.metric for row in review.slices])
     return Grid(
-        head=("Slice", "Rows", review.slice_metric),
+        head=("Slice", "Rows", metric_title(review.slice_metric)),
         rows=tuple(
             (f"{r.column} = {r.value}", f"{r.rows:,}", interval(r.metric, places))
             for r in review.slices
@@ -157,7 +162,7 @@ def _limits(review: Review) -> Iterator[str]:
     yield from review.about.limits
     small = [f"{row.column} = {row.value}" for row in review.slices if row.small]
     if small:
-        yield f"Too few rows to be sure of: {_few(small)}."
+        yield f"Too few rows for a reliable figure: {_few(small)}."
     drifted = [
         f"{table.name}.{column.column} (PSI {column.psi:.2f})"
         for table in review.tables
@@ -165,13 +170,13 @@ def _limits(review: Review) -> Iterator[str]:
         if column.psi >= SHIFT
     ]
     if drifted:
-        yield f"The newest rows are unlike the earlier ones in {_few(drifted)}."
+        yield f"The newest rows differ from the earlier ones in {_few(drifted)}."
     for table in review.tables:
         if table.quarantined:
-            share = percent(table.quarantined / table.rows)
-            yield f"{table.quarantined:,} rows of {table.name} ({share}) broke a rule: left out."
-    if dict(review.lineage).get("Reproducibility") == UNGRADED:
-        yield "Nobody has made it again yet, so that it can be is promised, not measured."
+            count = f"{table.quarantined:,} rows of {table.name} ({percent(table.share)})"
+            yield f"{count} broke a rule and were left out."
+    if review.grade == UNGRADED:
+        yield "It was not reproduced yet: that it can be is a promise, not a measurement."
     for piece in review.missing:
         yield f"Not kept: {piece}."
 
@@ -183,15 +188,15 @@ def _few(names: list[str]) -> str:
 
 def _environment(review: Review) -> tuple[str, ...]:
     wanted = ("Python", "Packages", "Not as pinned", "Processor", "Instructions", "Determinism")
-    told = dict(review.lineage)
-    return tuple(f"{name}: {told[name]}" for name in wanted if name in told)
+    lineage = dict(review.lineage)
+    return tuple(f"{name}: {lineage[name]}" for name in wanted if name in lineage)
 
 
-def _again(review: Review) -> tuple[str, ...]:
-    told = dict(review.lineage)
-    lines = [f"Grade of reproducibility: {told['Reproducibility']}."]
-    if "Commit" in told:
-        lines.append(f"Commit {told['Commit']}, kept as {told['Kept as']}.")
+def _reproduction(review: Review) -> tuple[str, ...]:
+    lineage = dict(review.lineage)
+    lines = [f"Grade of reproducibility: {review.grade}."]
+    if "Commit" in lineage:
+        lines.append(f"Commit {lineage['Commit']}, kept as {lineage['Kept as']}.")
     return tuple(lines)
 
 

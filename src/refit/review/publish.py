@@ -1,7 +1,7 @@
 """The review of a decision, logged to the version: page, model card, and description.
 
-It comes after the decision and is no part of it: a review that cannot be made or sent costs one
-warning, the decision stands, and `refit review` makes the page at any time.
+It is made after the decision and is not part of it. If a review cannot be made or logged, one
+warning is printed and the decision stands; `refit review` makes the page at any time.
 """
 
 import sys
@@ -27,26 +27,26 @@ def publish(root: Path, registry: Registry, version: int, key: str) -> str:
     Args:
         root: of the project.
         registry: of the project.
-        version: that was decided about.
+        version: number of the version that was decided about.
         key: of the decision.
 
     Returns:
-        Where it is to be seen, as Markdown; empty when it could not be made.
+        A link to it as Markdown; empty if it could not be made.
     """
     try:
         _log(root, registry, registry.versions.get(version), key)
         registry.tags.set(version, {reviewed_tag(key): "yes"})
         return where(root, registry, registry.versions.get(version))
-    except Exception as error:  # noqa: BLE001 - no fault of a page may fail a decision that stands
-        said = str(error) if isinstance(error, RefitError) else f"{type(error).__name__}: {error}"
-        print(f"warning: the review could not be made: {said}", file=sys.stderr, flush=True)
-        with suppress(RefitError):  # one warning is enough, unless the registry itself is lost
+    except Exception as error:  # noqa: BLE001 - an error in a page must not fail a decision that stands
+        text = str(error) if isinstance(error, RefitError) else f"{type(error).__name__}: {error}"
+        print(f"warning: the review could not be made: {text}", file=sys.stderr, flush=True)
+        with suppress(RefitError):  # a second warning would say the same
             registry.tags.set(version, {reviewed_tag(key): "no"})
         return ""
 
 
 def _log(root: Path, registry: Registry, version: Version, key: str) -> None:
-    review = build.of_version(root, registry, version, key)
+    review = build.review_version(root, registry, version, key)
     texts = {
         file_name(version.number): html.render(review),
         model_card.file_name(version.number): model_card.markdown(review),
@@ -55,10 +55,10 @@ def _log(root: Path, registry: Registry, version: Version, key: str) -> None:
 
 
 def where(root: Path, registry: Registry, version: Version) -> str:
-    """A link into MLflow where it is served, and the command that writes the page anywhere."""
+    """A link into MLflow if a server runs, and the command that writes the page."""
     name, command = file_name(version.number), f"`refit review {version.number}`"
-    uri, own = mlflow_uri(root), servers.running(root).get("mlflow")
-    server = uri if uri.startswith("http") else own.url if own else ""
+    uri, local = mlflow_uri(root), servers.running(root).get("mlflow")
+    server = uri if uri.startswith("http") else local.url if local else ""
     if not server:
         return f"The whole review: {command} writes {name}.\n"
     link = registry.artifacts.url(version, name, server.rstrip("/"))

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from refit.review.comparison import Estimate
+from refit.review.estimate import Estimate
 
 ROOM = 0.06
-"""Share of the width that stays empty at each end."""
+"""Share of the width that is left empty at each end."""
 CUT = 0.5
-"""An interval beyond this many times the range of all values is drawn cut off."""
+"""An interval is cut off where it reaches further than this share of the range of all values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Scale:
     high: float
 
     def at(self, value: float) -> float:
-        """Percent from the left, held to 0 to 100."""
+        """Percent from the left, limited to 0 to 100."""
         share = (value - self.low) / (self.high - self.low)
         return round(min(max(share * 100, 0.0), 100.0), 2)
 
@@ -33,9 +33,9 @@ class Scale:
 
 
 def scale(estimates: Iterable[Estimate], more: Sequence[float | None] = ()) -> Scale | None:
-    """The scale that shows all estimates, and the values `more`; None where there is nothing.
+    """The scale that shows all estimates and the values `more`; None without any value.
 
-    Very wide intervals are cut off, so that they do not press the others into a point.
+    Very wide intervals are cut off; otherwise the others would be too short to see.
     """
     listed = list(estimates)
     values = [e.value for e in listed if e.value is not None]
@@ -55,7 +55,7 @@ def scale(estimates: Iterable[Estimate], more: Sequence[float | None] = ()) -> S
 
 
 def decimals(values: Iterable[float | None], most: int = 5) -> int:
-    """Decimals with which the values show about four digits of the largest."""
+    """Decimals that show about four digits of the largest value."""
     largest = max((abs(v) for v in values if v is not None), default=0.0)
     if largest == 0:
         return 2

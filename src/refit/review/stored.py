@@ -1,7 +1,7 @@
-"""What the registry keeps of a version, read back; whatever is not there is named, never an error.
+"""What the registry keeps of a version, read back. What is missing is named; it is not an error.
 
-Versions that were registered before some piece was kept, and versions whose artifacts somebody has
-deleted, can be reviewed all the same: the review says what is missing.
+Artifacts and runs can be deleted by hand, and a decision can be changed by hand. Such a version can
+still be reviewed: the review says which pieces are missing.
 """
 
 import json
@@ -29,8 +29,8 @@ PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """One version as the registry keeps it; None stands for what is not there."""
+class StoredVersion:
+    """One version as the registry keeps it; None stands for what is missing."""
 
     version: Version
     decision: Mapping[str, Any] | None
@@ -44,22 +44,47 @@ class Kept:
     validation: Mapping[str, Any] | None
     about: About
     missing: tuple[str, ...]
-    """A phrase for each piece that is not there."""
+    """A phrase for each piece that is missing."""
 
     @property
     def label(self) -> str:
-        """How people call it."""
+        """What people call it."""
         return f"version {self.version.number}"
 
+    @property
+    def evidence(self) -> Mapping[str, Any] | None:
+        """The evidence of the decision under review."""
+        return self.decision["evidence"] if self.decision else None
 
-def read(registry: Registry, version: Version, ledger: Ledger, key: str | None = None) -> Kept:
+    @property
+    def model(self) -> str | None:
+        """The name of its model in metrics and predictions; None without a lineage."""
+        return candidate_model(self.lineage) if self.lineage else None
+
+    @property
+    def intervals(self) -> tuple[float, int]:
+        """Confidence and seed of the intervals that the evaluation computed."""
+        if self.lineage is None:
+            return 0.95, 0
+        settings = self.lineage["params"]["evaluate"]
+        return float(settings["confidence"]), int(settings["seed"])
+
+
+def candidate_model(lineage: Mapping[str, Any]) -> str:
+    """The name of the model that a lineage describes, such as `network`."""
+    return str(lineage["model"]["name"])
+
+
+def read(
+    registry: Registry, version: Version, ledger: Ledger, key: str | None = None
+) -> StoredVersion:
     """Read a version with one of its decisions.
 
     Args:
         registry: of the project.
         version: any of its versions.
-        ledger: the ledger, which knows the order of the decisions.
-        key: of the decision; the newest one if none is named.
+        ledger: gives the order of the decisions.
+        key: of the decision; None for the newest one.
 
     Raises:
         RegistryError: MLflow cannot be reached.
@@ -67,69 +92,69 @@ def read(registry: Registry, version: Version, ledger: Ledger, key: str | None =
     decision = _decision(version, ledger, key)
     reader = _Reader(registry, version)
     bundle = bundle_folder(version.digest)
-    around = evidence.folder(decision["key"]) if decision else ""
-    told = reader.json(f"{bundle}/{LINEAGE}", "its lineage")
-    words = reader.json(f"{around}/{evidence.ABOUT}", "") if around else None
-    return Kept(
+    signature = reader.json(f"{bundle}/{SIGNATURE}", "the signature of its bundle")
+    lineage = reader.json(f"{bundle}/{LINEAGE}", "its lineage")
+    context = evidence.folder(decision["key"]) if decision else EVALUATION
+    metrics = reader.json(f"{context}/{evidence.METRICS}", "its metrics")
+    slices = reader.json(f"{context}/{evidence.SLICES}", "its metrics by slice")
+    scored, validation, about = None, None, About()
+    if decision:
+        scored = reader.table(f"{context}/{evidence.SCORED}", "the scored rows")
+        validation = reader.json(f"{context}/{paths.VALIDATION.name}", "the validation report")
+        words = reader.json(f"{context}/{evidence.ABOUT}", "the description of its dataset")
+        about = dataset_card.parse(words) if words else About()
+    else:
+        reader.missing.append("a decision about it")
+    return StoredVersion(
         version=version,
         decision=decision,
-        signature=reader.json(f"{bundle}/{SIGNATURE}", "the signature of its bundle"),
-        lineage=told if told and "commit" in told else None,
-        metrics=reader.evaluation(around, evidence.METRICS, "its metrics"),
-        slices=reader.evaluation(around, evidence.SLICES, "its metrics by slice") or (),
-        scored=reader.table(f"{around}/{evidence.SCORED}", "the scored rows") if around else None,
-        validation=(
-            reader.json(f"{around}/{paths.VALIDATION.name}", "the validation report")
-            if around
-            else None
-        ),
-        about=dataset_card.parse(words or {}),
-        missing=(*reader.missing, *(() if decision else ("a decision about it",))),
+        signature=signature,
+        lineage=lineage,
+        metrics=metrics,
+        slices=slices or (),
+        scored=scored,
+        validation=validation,
+        about=about,
+        missing=tuple(reader.missing),
     )
 
 
 def predictions(registry: Registry, version: Version) -> pl.DataFrame | None:
-    """Every prediction of the version's own holdout; None where they are not kept."""
+    """Every prediction of the version's holdout; None if they are not kept."""
     return _Reader(registry, version).table(f"{EVALUATION}/{PREDICTIONS}", "its predictions")
 
 
 def _decision(version: Version, ledger: Ledger, key: str | None) -> dict[str, Any] | None:
-    """The decision of that key; of none, the one that the ledger entered last."""
-    order = {entry.evidence: number for number, entry in ledger.entries if entry.evidence}
-    by_entry = sorted(version.recorded, key=lambda evidence: order.get(evidence, -1))
-    found = [each for evidence in by_entry if (each := version.decision(evidence)) is not None]
-    return next((each for each in reversed(found) if key in {None, each["key"]}), None)
+    """The decision with that key, or the last one without a key, as the ledger entered it."""
+    entered = (entry.evidence for _, entry in reversed(ledger.entries) if entry.evidence)
+    decisions = (version.decision(digest) for digest in entered)
+    return next((each for each in decisions if each and key in {None, each["key"]}), None)
 
 
 class _Reader:
-    """Reads artifacts of a version and notes which are missing."""
+    """Reads artifacts of a version, and collects what is missing."""
 
     def __init__(self, registry: Registry, version: Version) -> None:
         self._registry, self._version = registry, version
         self.missing: list[str] = []
 
     def json(self, path: str, what: str) -> Any:
-        """The file as JSON, or None."""
+        """The content of a JSON file, or None."""
         return self._read(path, what, files.read_json)
 
-    def evaluation(self, around: str, name: str, what: str) -> Any:
-        """What the evaluation said at the decision; of older decisions, what the run says now."""
-        found = self.json(f"{around}/{name}", "") if around else None
-        return found or self.json(f"{EVALUATION}/{name}", what)
-
     def table(self, path: str, what: str) -> pl.DataFrame | None:
-        """The file as a table, or None."""
-        found: pl.DataFrame | None = self._read(path, what, files.read_parquet)
-        return found
+        """The content of a Parquet file, or None."""
+        table: pl.DataFrame | None = self._read(path, what, files.read_parquet)
+        return table
 
     def _read(self, path: str, what: str, read_file: Callable[[Path], Any]) -> Any:
         with tempfile.TemporaryDirectory(prefix="refit-review-") as folder:
-            got = self._registry.artifacts.file(self._version, path, Path(folder))
-            if got is not None:
-                try:
-                    return read_file(got)
-                except (DataError, json.JSONDecodeError):
-                    what = f"{what} (its file is damaged)" if what else ""
-        if what:
-            self.missing.append(what)
-        return None
+            local = self._registry.artifacts.file(self._version, path, Path(folder))
+            if local is None:
+                self.missing.append(what)
+                return None
+            try:
+                return read_file(local)
+            except (DataError, json.JSONDecodeError):
+                self.missing.append(f"{what} (its file is damaged)")
+                return None

@@ -1,4 +1,4 @@
-"""The review in a terminal: as wide as it is, plain where it is piped."""
+"""Print the review in a terminal: as wide as the terminal, without colours in a pipe."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,26 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from refit.review.build import Gate, Review
+from refit.review.build import Review
 from refit.review.changes import Changes, Difference
-from refit.review.comparison import title
-from refit.review.formatting import MARKS, bracket, group, interval, number, percent, places_of
-from refit.review.formatting import seconds as in_seconds
+from refit.review.formatting import (
+    MARKS,
+    bracket,
+    group,
+    interval,
+    metric_title,
+    number,
+    percent,
+    places_of,
+    seconds,
+)
+from refit.review.gates import Gate
 
 COLOURS = {"pass": "green", "fail": "red", "not enough evidence": "yellow"}
 
 
 def print_review(review: Review, console: Console) -> None:
-    """Print the review. Text from data is printed as it is, never read as markup."""
+    """Print the review; text from data is never read as markup."""
     for part in _parts(review):
         console.print(part)
 
@@ -25,12 +34,12 @@ def print_review(review: Review, console: Console) -> None:
 def _parts(review: Review) -> Iterator[RenderableType]:
     yield Text(f"{review.dataset}, {review.labels[0]} against {review.labels[1]}", style="dim")
     yield Text(review.sentence, style="bold")
-    yield Text(f"{review.standing}. Reproducibility: {_grade(review)}.")
+    yield Text(f"{review.status}. Reproducibility: {review.grade}.")
     if review.gain and review.gain.minimum_detectable is not None:
-        least = number(review.gain.minimum_detectable, places_of([review.gain.estimate]))
-        yield Text(f"This holdout could have seen gains from {least}.")
+        smallest = number(review.gain.minimum_detectable, places_of([review.gain.estimate]))
+        yield Text(f"This holdout can show gains from {smallest}.")
     if review.missing:
-        yield Text(f"Not kept: {'; '.join(review.missing)}.", style="yellow")
+        yield Text(f"Missing: {'; '.join(review.missing)}.", style="yellow")
     if review.groups:
         yield from _headed("Gates", _gates(review))
     if review.metrics:
@@ -44,8 +53,8 @@ def _parts(review: Review) -> Iterator[RenderableType]:
         yield from _headed("Data", _data(review))
     yield from _headed("Lineage", _terms(review))
     if review.timings:
-        told = ", ".join(f"{row.stage} {in_seconds(row.own)}" for row in review.timings)
-        yield from _headed("Timing", Text(told))
+        timings = ", ".join(f"{row.stage} {seconds(row.version)}" for row in review.timings)
+        yield from _headed("Timing", Text(timings))
 
 
 def _headed(heading: str, body: RenderableType) -> Iterator[RenderableType]:
@@ -65,35 +74,35 @@ def _gates(review: Review) -> Table:
     for name, gates in review.groups:
         table.add_row("", Text(group(name), style="underline"))
         for gate in gates:
-            colour = COLOURS.get(gate.result, "")
-            table.add_row(Text(MARKS.get(gate.result, "·"), style=colour), _gate(gate, colour))
+            colour = COLOURS[gate.result]
+            table.add_row(Text(MARKS[gate.result], style=colour), _gate(gate, colour))
     return table
 
 
 def _gate(gate: Gate, colour: str) -> Text:
     """One gate as a line: `improvement, pass: ... [0.0003, 0.0026], limit 0.001, 53,991 rows`."""
     places = places_of([gate.estimate], (gate.limit,))
-    told = [f"{gate.said} {bracket(gate.estimate, places)}".strip()]
+    details = [f"{gate.finding} {bracket(gate.estimate, places)}".strip()]
     if gate.limit is not None:
-        told.append(f"limit {number(gate.limit, None)}")
+        details.append(f"limit {number(gate.limit, None)}")
     if gate.rows is not None:
-        told.append(f"{gate.rows:,} rows")
+        details.append(f"{gate.rows:,} rows")
     name = gate.name if gate.binding else f"{gate.name} (for information)"
-    return Text.assemble((name, "bold"), ", ", (gate.result, colour), f": {', '.join(told)}")
+    return Text.assemble((name, "bold"), ", ", (gate.result, colour), f": {', '.join(details)}")
 
 
 def _metrics(review: Review) -> Table:
     models = [name for name, _ in review.metrics[0].models]
     table = _grid("Metric", *models, right=frozenset(models))
     for row in review.metrics:
-        places = places_of([found for _, found in row.models])
+        places = places_of([estimate for _, estimate in row.models])
         cells = (f"{number(e.value, places)}\n{bracket(e, places)}" for _, e in row.models)
         table.add_row(row.title, *cells)
     return table
 
 
 def _slices(review: Review) -> Table:
-    metric = title(review.slice_metric)
+    metric = metric_title(review.slice_metric)
     table = _grid("Slice", "Rows", metric, "Better by", right=frozenset({"Rows"}))
     places = places_of([row.metric for row in review.slices])
     gains = places_of([row.gain for row in review.slices], (0.0,))
@@ -121,36 +130,35 @@ def _changes(changes: Changes) -> Table:
 
 
 def _partitions(changes: Changes) -> str:
-    told = [f"{verb} {path}" for verb, path in changes.partitions]
-    told += [f"{row.name} {row.before} -> {row.after} rows" for row in changes.rows]
-    return ", ".join(told) or "the same, byte for byte"
+    lines = [f"{verb} {path}" for verb, path in changes.partitions]
+    lines += [f"{row.name} {row.before} -> {row.after} rows" for row in changes.rows]
+    return ", ".join(lines) or "the same, byte for byte"
 
 
 def _code(changes: Changes) -> str:
     code = changes.code
     if code.files is None:
-        return f"Git has not both commits here: {code.before[:12]}, {code.after[:12]}"
-    told = [f"{commit[:10]} {subject}" for commit, subject in code.commits or ()]
-    told += [f"{verb} {path}" for verb, path in code.files]
-    return "\n".join(told) or "the same"
+        return f"Git does not have both commits: {code.before[:12]}, {code.after[:12]}"
+    lines = [f"{commit[:10]} {subject}" for commit, subject in code.commits or ()]
+    lines += [f"{verb} {path}" for verb, path in code.files]
+    return "\n".join(lines) or "the same"
 
 
 def _differences(rows: tuple[Difference, ...]) -> str:
-    told = (f"{row.name} {row.before or 'none'} -> {row.after or 'none'}" for row in rows)
-    return ", ".join(told) or "the same"
+    lines = (f"{row.name} {row.before or 'none'} -> {row.after or 'none'}" for row in rows)
+    return ", ".join(lines) or "the same"
 
 
 def _data(review: Review) -> Table:
-    table = _grid("Table", "Partitions", "Rows", "In quarantine", "Moved (PSI)")
-    for found in review.tables:
-        moved = [f"{d.column} {d.psi:.2f}" for d in found.drift if d.word != "stable"]
-        share = percent(found.quarantined / found.rows) if found.rows else percent(0)
+    table = _grid("Table", "Partitions", "Rows", "In quarantine", "Drift (PSI)")
+    for report in review.tables:
+        drifted = [f"{d.column} {d.psi:.2f}" for d in report.drift if d.word != "stable"]
         table.add_row(
-            Text(found.name),
-            Text(found.partitions),
-            f"{found.rows:,}",
-            f"{found.quarantined:,} ({share})",
-            Text(", ".join(moved) or "none"),
+            Text(report.name),
+            Text(report.partitions),
+            f"{report.rows:,}",
+            f"{report.quarantined:,} ({percent(report.share)})",
+            Text(", ".join(drifted) or "none"),
         )
     return table
 
@@ -159,10 +167,6 @@ def _terms(review: Review) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for term, told in review.lineage:
-        table.add_row(term, Text(told))
+    for term, value in review.lineage:
+        table.add_row(term, Text(value))
     return table
-
-
-def _grade(review: Review) -> str:
-    return dict(review.lineage)["Reproducibility"]
