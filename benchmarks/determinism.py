@@ -314,9 +314,11 @@ def price() -> None:
     for (level, threads), pairs in rounds.items():
         if not pairs:
             sys.exit("other programs were running all the time: measure on an idle machine")
-        constrained, free = (rows / statistics.median(column) for column in zip(*pairs, strict=True))
+        constrained, free = (
+            rows / statistics.median(column) for column in zip(*pairs, strict=True)
+        )
         ratio = statistics.median(a / b for a, b in pairs)
-        print(f"| {level} | {threads} | {constrained:,.0f} | {free:,.0f} | {ratio:.2f}x | {len(pairs)} |")
+        print(f"| {level} | {threads} | {speed:,.0f} | {free:,.0f} | {ratio:.2f}x | {len(pairs)} |")
     print(f"\nPairs of {STEPS} steps, each level in turn with unconstrained training; medians.\n")
 
 

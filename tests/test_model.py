@@ -35,9 +35,7 @@ NUMERIC = torch.tensor([[0.3, float("nan"), -5.0], [4.0, 0.0, -0.2]])
 CODES = torch.tensor([[0, 4], [3, 1]], dtype=torch.int32)
 
 
-def network(
-    *, cardinalities: tuple[int, ...] = (4, 5), seed: int = 3, **changes: Any
-) -> Network:
+def network(*, cardinalities: tuple[int, ...] = (4, 5), seed: int = 3, **changes: Any) -> Network:
     shape = Shape(numeric=3, cardinalities=cardinalities, outputs=1)
     return Network(shape, replace(SETTINGS, **changes), seed=seed)
 
