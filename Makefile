@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast crash-test check format reference bench gate-study clean
+.PHONY: help setup run test test-all test-fast crash-test check format reference bench gate-study clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,10 @@ run: setup  ## Ingest the flights until October, run what changed, decide about 
 	@$(BIN)/refit ingest --until $(UNTIL)
 	@$(BIN)/refit run
 
-test: setup  ## Run all tests
+test: setup  ## Run the tests of a change (six minutes on two cores)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not heavy"
+
+test-all: setup  ## Run all tests, the heavy ones too: kills, full disks, many machines, emulators
 	@$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: setup  ## Run the tests that are not marked slow

@@ -318,7 +318,8 @@ def price() -> None:
             rows / statistics.median(column) for column in zip(*pairs, strict=True)
         )
         ratio = statistics.median(a / b for a, b in pairs)
-        print(f"| {level} | {threads} | {speed:,.0f} | {free:,.0f} | {ratio:.2f}x | {len(pairs)} |")
+        cells = (level, threads, f"{constrained:,.0f}", f"{free:,.0f}", f"{ratio:.2f}x", len(pairs))
+        print(f"| {' | '.join(map(str, cells))} |")
     print(f"\nPairs of {STEPS} steps, each level in turn with unconstrained training; medians.\n")
 
 

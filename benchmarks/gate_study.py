@@ -363,23 +363,23 @@ def _simulations() -> None:
     """The table of a thousand trials each, in which the true difference is known."""
     rng = np.random.default_rng(2013)
     days = np.repeat(np.arange(60), 5)
-    luck = rng.normal(0, 1, (TRIALS, 60))[:, days] + rng.normal(0, 1, (TRIALS, 300))
-    spell = np.zeros((TRIALS, 200))
+    noise = rng.normal(0, 1, (TRIALS, 60))[:, days] + rng.normal(0, 1, (TRIALS, 300))
+    dependent = np.zeros((TRIALS, 200))
     for day in range(1, 200):
-        spell[:, day] = 0.5 * spell[:, day - 1] + rng.normal(0, 1, TRIALS)
+        dependent[:, day] = 0.5 * dependent[:, day - 1] + rng.normal(0, 1, TRIALS)
     seeds = rng.normal(0, 0.3 * math.sqrt(2), (TRIALS, 1)) + rng.normal(0, 1, (TRIALS, 60))
-    stated = np.mean([_simulated(row, days).minimum_detectable for row in luck[:100]])
+    stated = np.mean([_simulated(row, days).minimum_detectable for row in noise[:100]])
     skewed = 1 - rng.exponential(size=(TRIALS, 20))
     print(f"| {TRIALS:,} simulated trials | Stated | Promoted |\n| --- | ---: | ---: |")
     for name, trials, blocks, setting in (
-        ("rows of a day share their luck, no gain; days resampled", luck, days, {}),
-        ("the same; rows resampled", luck, np.arange(300), {}),
+        ("rows of a day share noise, no gain; days resampled", noise, days, {}),
+        ("the same; rows resampled", noise, np.arange(300), {}),
         ("20 skewed days, no gain", skewed, np.arange(20), {}),
-        ("spells of days (AR 0.5), no gain; single days", spell, np.arange(200), {}),
-        ("the same; 8 neighbours", spell, np.arange(200), {"neighbours": 8}),
+        ("dependent days (AR 0.5), no gain; single days", dependent, np.arange(200), {}),
+        ("the same; 8 neighbours", dependent, np.arange(200), {"neighbours": 8}),
         ("seeds differ, no gain; days alone", seeds, np.arange(60), {}),
         ("the same; seeds count", seeds, np.arange(60), {"noise": 0.3 * math.sqrt(2)}),
-        ("a true gain of the minimum detectable effect", luck + stated, days, {}),
+        ("a true gain of the minimum detectable effect", noise + stated, days, {}),
     ):
         passed = [better(_simulated(row, blocks, **setting), 0) == "pass" for row in trials]
         level = "80 %" if "true gain" in name else "2.5 %"

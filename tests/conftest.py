@@ -41,9 +41,26 @@ LONGEST = (
 """Files that begin first, so that none of them is left alone at the end."""
 
 
+HEAVY = {
+    "test_bad_places.py": "full disks and folders that cannot be written",
+    "test_kills.py": "kills at random moments, through both doors",
+    "test_kill.py": "kills at named moments of a run",
+    "test_resume.py": "kills and signals during a training",
+    "test_user_model.py": "a user's model: both doors, a kill, a reproduction",
+    "test_at_once.py": "twenty deciders at the same time, on PostgreSQL too",
+    "test_approval.py": "runs of a real worker that wait for a person",
+    "test_processors.py": "emulated processors, and trainings on 1, 2 and 4 threads",
+}
+"""Files that only `make test-all` runs, and what they do."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; all else stays in its order."""
+    """Put the longest files first, and mark the heavy ones."""
     items.sort(key=lambda item: (*LONGEST, item.path.name).index(item.path.name))
+    for item in items:
+        if item.path.name in HEAVY:
+            item.add_marker(pytest.mark.heavy)
 
 
 @dataclass(frozen=True)

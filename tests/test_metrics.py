@@ -109,9 +109,7 @@ def test_the_weighted_median_equals_repeating_rows() -> None:
 def test_the_bootstrap_repeats_and_holds_its_value() -> None:
     """The same seed gives the same interval, and the interval holds the value."""
     once, again = (
-        bootstrap(
-            binary.TASK, BINARY, PROBABILITY, BLOCKS, resamples=200, confidence=0.9, seed=5
-        )
+        bootstrap(binary.TASK, BINARY, PROBABILITY, BLOCKS, resamples=200, confidence=0.9, seed=5)
         for _ in range(2)
     )
     assert once == again

@@ -390,7 +390,7 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, step: str) -> None:
     assert champion.decision(entry.evidence) == champion.decisions()[0]
     assert decision.key == entry.key
     assert decide.decide(decided).cached
-    assert approval.faults(decided) == []
+    assert approval.verify(decided) == []
 
 
 @pytest.mark.slow
@@ -416,7 +416,7 @@ def test_the_same_decision_of_another_machine_stands(
     ((_, entry),) = registry.ledger.read().entries
     assert entry.version is not None
     assert list(registry.versions.get(entry.version).recorded) == [entry.evidence]
-    assert approval.faults(decided) == []
+    assert approval.verify(decided) == []
 
 
 @pytest.mark.parametrize("kind", ["broken database", "driver"])

@@ -21,7 +21,7 @@ DOORS = {
     "flow": (("refit", "run"),),
 }
 STAGES = ("validate", "preprocess", "baseline", "train", "evaluate")
-LIMIT = 240.0
+LIMIT = 600.0
 """Seconds after which an undisturbed attempt counts as stuck."""
 PATIENCE = 60.0
 """Seconds within which a stage must have ended after its run."""

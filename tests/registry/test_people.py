@@ -252,10 +252,10 @@ def test_every_change_by_hand_is_found(project: Any, what: str) -> None:
     root = project.root
     decide.decide(root)
     candidate(root, 1)
-    assert approval.faults(root) == []
+    assert approval.verify(root) == []
     assert doctor._ledger(root).ok
     change_by_hand(root, what)
-    assert any(fault.startswith(DAMAGE[what]) for fault in approval.faults(root))
+    assert any(fault.startswith(DAMAGE[what]) for fault in approval.verify(root))
     printed = project.call("refit", "history", "--verify", check=False)
     assert printed.returncode == 1
     assert f"wrong {DAMAGE[what]}" in printed.stdout

@@ -56,7 +56,7 @@ def history(
             f" {_moved(entry.before, entry.after):12} {escape(f'{entry.who}: {entry.why}')}"
         )
     if verify:
-        _verify(approval.faults(root))
+        _verify(approval.verify(root))
 
 
 @app.command()

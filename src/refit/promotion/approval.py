@@ -150,7 +150,7 @@ def history(root: Path) -> Ledger:
     return Registry.open(root).ledger.read()
 
 
-def faults(root: Path) -> list[str]:
+def verify(root: Path) -> list[str]:
     """What `refit history --verify` finds: changed or missing entries, aliases, lost evidence."""
     registry = Registry.open(root)
     versions = registry.versions.all()

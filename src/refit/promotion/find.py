@@ -63,8 +63,8 @@ def key(candidate: Candidate, champion: Version | None, ledger: Ledger) -> str:
         "judged": candidate.predictions_digest,
         "policy": asdict(candidate.policy),
     }
-    since = ledger.champion_entry
-    if champion is not None and since and candidate.policy.overdue(since.moment):
+    change = ledger.champion_entry
+    if champion is not None and change and candidate.policy.overdue(change.moment):
         # Against an overdue champion less is asked, see refit.promotion.gates.improvement.
         parts["overdue"] = True
     return text_digest(json.dumps(parts, sort_keys=True))

@@ -133,7 +133,7 @@ def _ledger(root: Path) -> Check:
     """Ledger entries that were changed or deleted, and aliases that were moved by hand."""
     return _problems(
         "ledger",
-        lambda: approval.faults(root),
+        lambda: approval.verify(root),
         right="whole, and the aliases are as it says",
         fix="`refit history --verify` lists all; `refit rollback --to V --why ...` repairs a broken"
         " ledger, the next run an alias",
