@@ -314,7 +314,9 @@ def price() -> None:
     for (level, threads), pairs in rounds.items():
         if not pairs:
             sys.exit("other programs were running all the time: measure on an idle machine")
-        speed, free = (rows / statistics.median(column) for column in zip(*pairs, strict=True))
+        constrained, free = (
+            rows / statistics.median(column) for column in zip(*pairs, strict=True)
+        )
         ratio = statistics.median(a / b for a, b in pairs)
         cells = (level, threads, f"{constrained:,.0f}", f"{free:,.0f}", f"{ratio:.2f}x", len(pairs))
         print(f"| {' | '.join(map(str, cells))} |")

@@ -4,6 +4,7 @@ Every file uses one scheme: the predictions of a model are the column NAME or, w
 the columns NAME_CLASS in the order of the classes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +12,8 @@ import numpy as np
 import polars as pl
 
 TOLERANCE = 1e-5
-"""Largest difference between two computations of the same predictions: absolute up to 1, relative
-above. It allows for float32 sums in another order or on another processor."""
+"""Largest difference between two computations of the same predictions: float32's sums in another
+order, or on another processor. See `largest_difference`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +68,24 @@ def stored_classes(frame: pl.DataFrame, name: str) -> tuple[str, ...]:
     """The classes of the predictions that are stored under the name; empty without classes."""
     start = f"{name}_"
     return tuple(column.removeprefix(start) for column in frame.columns if column.startswith(start))
+
+
+def largest_difference(predicted: np.ndarray, expected: np.ndarray) -> float:
+    """How far two computations of the same predictions are apart at most.
+
+    Each difference is taken relative to the largest of 1, the prediction, and the root mean square
+    of all predictions: a sum of large terms that cancel keeps the rounding errors of the terms.
+
+    Args:
+        predicted: (N,) or (N, K).
+        expected: of the same shape.
+
+    Returns:
+        NaN where one side is NaN, or where there are no rows.
+    """
+    if not len(expected):
+        return math.nan
+    wanted = expected.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        usual = max(1.0, float(np.sqrt(np.mean(wanted**2))))
+        return float(np.max(np.abs(predicted - wanted) / np.maximum(np.abs(wanted), usual)))

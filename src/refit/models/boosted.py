@@ -7,6 +7,7 @@ The model is saved in LightGBM's text format, which is data. A stopped fit start
 checkpoints, and takes seconds.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -80,6 +81,7 @@ class FittedTrees:
     def describe(self) -> dict[str, Any]:
         """The parameters and the validation loss of every tenth round."""
         return {
+            "trees": _digest(self.text),
             "settings": asdict(self.settings),
             "best_round": self.booster.current_iteration(),
             "history": files.rounded(self.history[9::10]),
@@ -151,22 +153,34 @@ class BoostedModel:
     def load(self, folder: Path, task: Task, description: Mapping[str, Any]) -> FittedTrees:
         """The trees that `save` and `describe` left."""
         del task
-        path = folder / TREES
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                "the trees cannot be read",
-                where=str(path),
-                got=str(error),
-                do="restore them with `dvc checkout`, or train again",
-            ) from error
+        text = _read(folder / TREES, description["trees"])
         return FittedTrees(
             text=text,
             settings=BoostedParams(**description["settings"]),
             level=description["level"],
             history=description["history"],
         )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path, digest: str) -> str:
+    """The trees of that digest. LightGBM itself takes a truncated text for fewer trees."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        problem = "" if _digest(text) == digest else "another text than the one that was saved"
+    except (OSError, UnicodeDecodeError) as error:
+        text, problem = "", str(error)
+    if problem:
+        raise DataError(
+            "the trees cannot be read",
+            where=str(path),
+            got=problem,
+            do="restore them with `dvc checkout`, or train again",
+        )
+    return text
 
 
 def _options(data: Data, settings: BoostedParams, session: Session) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from refit.core.determinism import Level, at_most
 from refit.core.errors import TrainingError
+from refit.evaluation.predictions import largest_difference
 from refit.models import module_export
 from refit.models.model import Data
 from refit.training.inference import tensors
@@ -127,7 +128,7 @@ class _Trial:
         with torch.no_grad():
             together = self.module(self.numeric, self.categorical)[: SIZES[-1]]
             alone = self.module(self.numeric[: SIZES[-1]], self.categorical[: SIZES[-1]])
-        difference = _difference(alone.numpy(), together.numpy())
+        difference = largest_difference(alone.numpy(), together.numpy())
         if not difference <= TOLERANCE:
             raise TrainingError(
                 "a row's outputs depend on the other rows of its batch",
@@ -155,7 +156,9 @@ class _Trial:
             with torch.no_grad():
                 expected = self.module(numeric, categorical).numpy()
             got = module_export.run(model, numeric.numpy(), categorical.numpy())
-            difference = _difference(got, expected) if got.shape == expected.shape else np.inf
+            difference = (
+                largest_difference(got, expected) if got.shape == expected.shape else np.inf
+            )
             if not difference <= TOLERANCE:
                 raise TrainingError(
                     "the exported module computes something else",
@@ -240,8 +243,3 @@ class _Trial:
         module = self.module
         outputs = module(self.numeric, self.categorical)
         return self.data.task.loss(outputs, self.target, module.target_mean, module.target_std)
-
-
-def _difference(got: np.ndarray, expected: np.ndarray) -> float:
-    scale = np.maximum(np.abs(expected), 1)
-    return float(np.max(np.abs(got.astype(np.float64) - expected) / scale))

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from refit.core import files
-from refit.evaluation.predictions import to_columns
+from refit.evaluation.predictions import largest_difference, to_columns
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
@@ -46,7 +46,7 @@ def difference(folder: Path, examples: Path) -> float:
     model, rows = bundle.load(folder), files.read_parquet(examples)
     predicted = pl.DataFrame(_predictions(model, rows)).to_numpy()
     stored = rows.select(name for name in rows.columns if name.startswith(PREDICTION)).to_numpy()
-    return float(np.max(np.abs(predicted - stored) / np.maximum(1, np.abs(stored)), initial=0))
+    return largest_difference(predicted, stored)
 
 
 def _predictions(model: "Bundle", rows: pl.DataFrame) -> list[pl.Series]:

@@ -13,7 +13,11 @@ from refit.data.encoder import Encoder
 from refit.dataset import PARTITION, Roles
 from refit.evaluation import report as evaluation
 from refit.evaluation.baselines import prediction_name
-from refit.evaluation.predictions import TOLERANCE, Predictions
+from refit.evaluation.predictions import (
+    TOLERANCE,
+    Predictions,
+    largest_difference,
+)
 from refit.evaluation.report import EvaluateParams
 from refit.evaluation.time_blocks import block_codes
 from refit.models import catalog
@@ -88,8 +92,7 @@ def _write_bundle(
 def _require_equal(examples: pl.DataFrame, expected: np.ndarray) -> None:
     """Every holdout row through the bundle, from its raw columns, against the model's answer."""
     got = bundle.load(paths.BUNDLE).predict(examples)
-    scale = np.maximum(np.abs(expected), 1)
-    largest = float(np.max(np.abs(got - expected) / scale))
+    largest = largest_difference(got, expected)
     if not largest <= TOLERANCE:
         raise TrainingError(
             "the bundle does not predict what the model predicts",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from refit.evaluation.predictions import TOLERANCE
+from refit.evaluation.predictions import TOLERANCE, largest_difference
 from refit.promotion.gate import Gate
 from refit.promotion.scoring import ScoredCandidate, as_table
 
@@ -45,7 +45,7 @@ def _in_range(scored: ScoredCandidate) -> Gate:
 def _equals_training(scored: ScoredCandidate) -> Gate:
     return _equal(
         "bundle equals training",
-        distance(scored.all_predictions, scored.expected_predictions),
+        largest_difference(scored.all_predictions, scored.expected_predictions),
         "the bundle's predictions from raw columns, compared with the predictions in training",
         scored.all_rows.height,
     )
@@ -63,7 +63,9 @@ def _equals_batch(scored: ScoredCandidate) -> Gate:
         "row by row": [predict(row) for row in rows.iter_slices(1)],
         "served": [serve(scored.candidate, each) for each in requests(rows, scored.candidate)],
     }
-    distances = {way: distance(np.concatenate(parts), batch) for way, parts in answers.items()}
+    distances = {
+        way: largest_difference(np.concatenate(parts), batch) for way, parts in answers.items()
+    }
     largest = max(distances.values(), key=lambda d: math.inf if math.isnan(d) else d)
     listed = ", ".join(f"{way} {d:.1g}" for way, d in distances.items())
     return _equal(name, largest, f"largest difference from one batch: {listed}", rows.height)
@@ -88,15 +90,6 @@ def serve(model: "Bundle", request: str) -> np.ndarray:
 def _plain(value: Any) -> Any:
     """JSON has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def distance(predicted: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference, relative above 1; NaN where one side is NaN or there are no rows."""
-    if not len(expected):
-        return math.nan
-    scale = np.maximum(np.abs(expected), 1)
-    with np.errstate(invalid="ignore"):
-        return float(np.max(np.abs(predicted.astype(np.float64) - expected) / scale))
 
 
 def _equal(name: str, largest: float, summary: str, rows: int) -> Gate:
