@@ -63,7 +63,6 @@ def test_the_card_is_written_from_evidence(pumps: Path) -> None:
 @pytest.mark.slow
 def test_the_version_is_described_by_its_card(pumps: Path) -> None:
     """The description has the verdict, the gates that did not pass, and the sections that fit."""
-    registry = Registry.open(pumps, "pumps")
     version = review(pumps, 2)
     text = connect(pumps).get_model_version("pumps", "2").description
     assert text == model_card.description(version)

@@ -61,20 +61,10 @@ def by_onnx(task: Task, outputs: np.ndarray) -> np.ndarray:
     return prediction
 
 
-IMPRECISE = pytest.mark.xfail(
-    reason="ONNX Runtime's Sigmoid is only absolutely precise, and Counts.to_onnx divides by it"
-)
-
-
 @pytest.mark.parametrize(
     ("task", "spread"),
     [
-        pytest.param(
-            task,
-            spread,
-            id=f"{name}-{spread}",
-            marks=[IMPRECISE] if task is counts.TASK and spread > 1 else [],
-        )
+        pytest.param(task, spread, id=f"{name}-{spread}")
         for name, task in TASKS.items()
         for spread in (0.1, 3.0, 20.0)
     ],

@@ -67,14 +67,12 @@ class Counts(Task):
         return logarithm.sigmoid() / (-logarithm).sigmoid() * location
 
     def to_onnx(self, graph: "Graph", outputs: str, scale: tuple[float, float]) -> str:
-        """Squeeze, Clip, Sigmoid, Neg, Div, Mul."""
+        """Squeeze, Clip, Exp, Mul: ONNX Runtime's Sigmoid is too coarse to divide by."""
         low, high, mean = (
             graph.constant(np.array(value, np.float32)) for value in (-LIMIT, LIMIT, scale[0])
         )
         logarithm = graph.add("Clip", graph.add("Squeeze", outputs, graph.constant([1])), low, high)
-        rising = graph.add("Sigmoid", logarithm)
-        falling = graph.add("Sigmoid", graph.add("Neg", logarithm))
-        return graph.add("Mul", graph.add("Div", rising, falling), mean)
+        return graph.add("Mul", graph.add("Exp", logarithm), mean)
 
     def linear(self) -> Any:
         """Poisson regression with a logarithmic link."""
