@@ -16,6 +16,7 @@ from refit.registry.version import decision_tag
 from refit.review import build, gain, html, model_card, pair, stored
 from refit.review.gain import Comparing
 from refit.tasks.catalog import find as find_task
+from refit.tracking.client import connect
 
 pytestmark = pytest.mark.slow
 
@@ -204,7 +205,7 @@ def test_a_deleted_rival_is_named(pumps: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(pumps, copy, symlinks=True)
     registry = Registry.open(copy, "pumps")
-    connect(pumps).delete_model_version("pumps", "1")
+    connect(copy).delete_model_version("pumps", "1")
     review = build.review_version(copy, registry, registry.versions.get(2))
     assert any("version 1, its rival" in piece for piece in review.missing)
     assert review.labels == ("version 2", "version 1")
