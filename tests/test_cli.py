@@ -216,5 +216,5 @@ def test_doctor_finds_what_is_wrong(pumps: Any, monkeypatch: pytest.MonkeyPatch)
 def test_an_error_says_it_all_in_one_paragraph() -> None:
     """What, where, got, expected and the way out, each a sentence."""
     error = RefitError("is wrong", where="here", got="one", expected="two", do="change it")
-    assert str(error) == "here: is wrong. Got one. Expected two. To mend it: change it."
+    assert str(error) == "here: is wrong. Got one. Expected two. To fix it: change it."
     assert str(RefitError("Is wrong!")) == "Is wrong!"

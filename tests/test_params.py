@@ -34,7 +34,7 @@ def test_one_error_names_every_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         params.parse(Section, "s", {"ratee": 1.0, "epochs": 11, "metric": "c", "parts": [1]})
     message = str(caught.value)
-    assert "5 faults" in message
+    assert "5 errors" in message
     assert "`s.ratee` is unknown (did you mean `rate`?)" in message
     assert "`s.rate` is missing (peak rate)" in message
     assert "`s.epochs` is 11, expected at most 10" in message

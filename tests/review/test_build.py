@@ -9,6 +9,7 @@ import pytest
 
 from refit.core import files, paths
 from refit.core.errors import RegistryError
+from refit.evaluation.bootstrap import score
 from refit.promotion import evidence
 from refit.registry import resolve
 from refit.registry.registry import Registry
@@ -196,7 +197,7 @@ def test_versions_have_many_names(pumps: Path) -> None:
     assert resolve.find(pumps, registry, second.run) in (first, second)
     assert resolve.find(pumps, registry, second.tags["refit.commit"][:12]) == second
     for wrong in ("@nobody", "77", "no-such-thing", "0123456789ab"):
-        with pytest.raises(RegistryError, match="To mend it"):
+        with pytest.raises(RegistryError, match="To fix it"):
             resolve.find(pumps, registry, wrong)
 
 

@@ -100,8 +100,8 @@ def run(
 def promote() -> None:
     """Decide about the model that the pipeline left, and move the champion if it earned it.
 
-    Asked again about the same model, champion, holdout and policy, the decision is found, not made
-    anew.
+    Asked again about the same model, champion, holdout and policy, it finds the decision instead of
+    making it again.
     """
     from refit.workflow.steps import promote_only
 
@@ -152,17 +152,17 @@ def reproduce(
         bool,
         typer.Option(
             "--own-environment",
-            help="Install the commit's own constraints.txt into a virtual environment aside.",
+            help="Install the commit's own constraints.txt into a separate virtual environment.",
         ),
     ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Leave out the stages' own output.")
     ] = False,
 ) -> None:
-    """Make a version again from its commit and raw data, compare the bytes, and grade it.
+    """Build a version again from its commit and raw data, compare the bytes, and grade it.
 
-    Everything runs aside, from raw partitions on, with nothing restored; the workspace stays as it
-    is. The grade that was reached is written onto the version. Status 1 when anything differs.
+    Everything runs in a temporary folder, from the raw partitions on, with nothing restored. The
+    workspace stays as it is. The grade is recorded on the version. Status 1 if anything differs.
     """
     from refit.registry.registry import Registry
     from refit.reproducibility.record import record
@@ -255,18 +255,18 @@ def status() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Look for what is wrong with the environment, and say how to mend it."""
+    """Look for what is wrong with the environment, and say how to fix it."""
     from refit.workflow.doctor import examine
 
-    faults = 0
+    failed = 0
     for check in examine(_root()):
         mark, colour = ("ok", "green") if check.ok else ("wrong", "red")
         console.print(f"[{colour}]{mark:5}[/] {check.name}: {escape(check.detail)}")
         if not check.ok:
-            faults += 1
+            failed += 1
             if check.fix:
                 console.print(f"      {escape(check.fix)}")
-    if faults:
+    if failed:
         raise typer.Exit(1)
 
 
@@ -282,9 +282,9 @@ def deps(
     for line in wrong:
         console.print(escape(line))
     if wrong and not fix:
-        console.print("`refit deps --fix` mends this")
+        console.print("`refit deps --fix` fixes this")
         raise typer.Exit(1)
-    console.print("mended" if wrong else "dvc.yaml names the code that each stage imports")
+    console.print("fixed" if wrong else "dvc.yaml names the code that each stage imports")
 
 
 def main() -> None:

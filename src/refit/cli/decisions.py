@@ -135,9 +135,9 @@ def _moved(before: int | None, after: int | None) -> str:
     return "" if before == after else f"{before or NONE} → {after or NONE}"
 
 
-def _verify(faults: list[str]) -> None:
-    for fault in faults:
-        console.print(f"[red]wrong[/] {escape(fault)}")
-    if faults:
+def _verify(errors: list[str]) -> None:
+    for error in errors:
+        console.print(f"[red]wrong[/] {escape(error)}")
+    if errors:
         raise typer.Exit(1)
     console.print("[green]ok[/]    the ledger is whole, and the aliases are as it says")

@@ -1,6 +1,6 @@
 """What a stage's bytes may depend on, and the settings that hold it to that.
 
-Every stage but `train` computes the same bytes on any x86-64 processor with AVX2 and FMA. For
+Every stage except `train` computes the same bytes on any x86-64 processor with AVX2 and FMA. For
 training, params.yaml chooses the level:
 
 - any-x86: the same bytes on any such processor, whatever the number of threads;
@@ -8,9 +8,9 @@ training, params.yaml chooses the level:
 - machine: the same bytes on this machine with this number of threads; the fastest kernels of the
   processor, on all cores.
 
-docs/determinism.md says what was measured. The settings only work when they stand in the
-environment before NumPy and torch are loaded, so `apply` is the first thing that a stage's process
-does. What each is for:
+docs/determinism.md says what was measured. The settings work only if they are in the environment
+before NumPy and torch are loaded, so `apply` is the first thing that a stage's process does. What
+each is for:
 
 - ATEN_CPU_CAPABILITY=avx2: torch's own kernels, the same on every processor that has AVX2, and for
   any number of threads, which those for AVX-512 are not;
@@ -76,7 +76,7 @@ def threads(level: Level) -> int:
 
 
 def apply(level: Level = STRICTEST) -> None:
-    """Put the level's settings into the environment, and take away what another level sets.
+    """Put the level's settings into the environment, and remove those of other levels.
 
     Raises:
         SetupError: NumPy or torch was loaded before under other settings, or the processor lacks

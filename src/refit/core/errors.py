@@ -1,12 +1,12 @@
-"""The errors that a user can cause or mend.
+"""The errors that a user can cause or fix.
 
     RefitError
     ├── ConfigError      params.yaml or dvc.yaml says something impossible
     ├── DataError        a raw table, a partition or the examples are not what they must be
-    ├── TrainingError    the optimisation broke down (NaN, Inf)
+    ├── TrainingError    the optimisation failed (NaN, infinity)
     ├── PipelineError    Git, DVC, the lock, or a stage that failed
     ├── DiskError        a file cannot be written: the disk is full, or the folder read-only
-    ├── ServerLostError  Prefect's server went away during a run
+    ├── ServerLostError  Prefect's server stopped during a run
     ├── RegistryError    MLflow cannot be reached or holds something unexpected
     └── SetupError       the environment: packages, processor, ports, servers
 
@@ -18,7 +18,7 @@ import errno
 
 
 class RefitError(Exception):
-    """A fault with its place, what was got, what was expected, and the way out."""
+    """An error: what is wrong, where, what was got, what was expected, and how to fix it."""
 
     def __init__(
         self, what: str, *, where: str = "", got: str = "", expected: str = "", do: str = ""
@@ -29,7 +29,7 @@ class RefitError(Exception):
         if expected:
             parts.append(_sentence(f"Expected {expected}"))
         if do:
-            parts.append(_sentence(f"To mend it: {do}"))
+            parts.append(_sentence(f"To fix it: {do}"))
         super().__init__(" ".join(parts))
 
 
@@ -47,7 +47,7 @@ class DataError(RefitError):
 
 
 class TrainingError(RefitError):
-    """The optimisation broke down."""
+    """The optimisation failed."""
 
 
 class PipelineError(RefitError):
@@ -64,13 +64,13 @@ class DiskError(RefitError):
             "the file cannot be written",
             where=where,
             got=error.strerror or str(error),
-            do="make room on the disk, or the folder writable, then run this again: what was done"
-            " is kept",
+            do="free space on the disk, or make the folder writable, then run this again; finished"
+            " work is kept",
         )
 
 
 class ServerLostError(RefitError):
-    """Prefect's server went away during a run, and with it whatever was still to be sent there."""
+    """Prefect's server stopped during a run. What was not yet sent to it is lost."""
 
 
 class RegistryError(RefitError):

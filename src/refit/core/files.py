@@ -1,7 +1,7 @@
-"""Files: written whole or not at all, and the same bytes each time.
+"""Reading and writing files: atomically, and the same bytes each time.
 
-Every writer writes beside the target, flushes to disk and renames, so that a reader (or the next
-run after a crash) sees the old file or the new one, never half of one.
+Every writer writes a temporary file beside the target, flushes it to disk and renames it. A reader,
+or the next run after a crash, sees the old file or the new one, never half of one.
 """
 
 import hashlib
@@ -20,28 +20,28 @@ SIGNIFICANT_DIGITS = 6
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write the file at once: beside its place, to the disk, then renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write atomically: temporary file, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as handle:
+        with temporary.open("wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise DiskError(error, str(path)) from error
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with its line ends as they are."""
+    """Write UTF-8 text; line ends stay as they are."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys; NaN and infinity are refused, for JSON has neither."""
+    """Write JSON with sorted keys; NaN and infinity raise ValueError, since JSON has neither."""
     write_text(
         path,
         json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
@@ -57,12 +57,12 @@ def read_json(path: Path) -> Any:
             "cannot be read as JSON",
             where=str(path),
             got=str(error),
-            do="delete it and run the pipeline again, which writes it anew",
+            do="delete it and run the pipeline again, which rewrites it",
         ) from error
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Write a table; one chunk a column first, because Parquet's bytes depend on the chunks."""
+    """Write a table. Its columns are joined to one chunk each: Parquet's bytes depend on chunks."""
     buffer = io.BytesIO()
     frame.rechunk().write_parquet(buffer, compression="zstd", statistics=True)
     write_bytes(path, buffer.getbuffer())
@@ -104,7 +104,7 @@ def map_array(path: Path) -> np.ndarray:
             "cannot be read as an array",
             where=str(path),
             got=str(error),
-            do="run `dvc repro preprocess`, which writes it anew",
+            do="run `dvc repro preprocess`, which writes it again",
         ) from error
     return mapped
 

@@ -1,7 +1,7 @@
 """params.yaml: one section per stage, read once into a frozen dataclass.
 
 A section's class stands in the module that uses it, so that another stage's parameters are not
-part of a stage's code. All faults of a section are collected and named in one error.
+part of a stage's code. All errors of a section are collected and raised as one.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ def load(path: Path = paths.PARAMS) -> dict[str, Any]:
             "is not valid YAML",
             where=str(path),
             got=" ".join(str(error).split()),
-            do="mend the line named",
+            do="correct the line that is named",
         ) from error
     if not isinstance(values, dict):
         raise ConfigError(
@@ -74,7 +74,7 @@ def dataset_name(path: Path = paths.PARAMS) -> str:
 
 
 def choice(key: str, choices: tuple[C, ...], path: Path = paths.PARAMS) -> C:
-    """A value that stands outside the sections, one of `choices`."""
+    """A value outside the sections, one of `choices`."""
     value = load(path).get(key)
     if value not in choices:
         raise ConfigError(
@@ -87,7 +87,7 @@ def choice(key: str, choices: tuple[C, ...], path: Path = paths.PARAMS) -> C:
 
 
 def read(cls: type[T], section: str, path: Path = paths.PARAMS) -> T:
-    """The section as an instance of `cls`, or one ConfigError that names every fault in it."""
+    """The section as an instance of `cls`, or one ConfigError that names every error in it."""
     values = load(path).get(section)
     if not isinstance(values, dict):
         raise ConfigError(
@@ -101,23 +101,23 @@ def read(cls: type[T], section: str, path: Path = paths.PARAMS) -> T:
 
 def parse(cls: type[T], section: str, values: dict[str, Any], *, where: str = "params") -> T:
     """Check the values against the class's fields; see `read`."""
-    fields, hints, faults, known = _fields(cls), get_type_hints(cls), [], {}
+    fields, hints, errors, known = _fields(cls), get_type_hints(cls), [], {}
     for key in values.keys() - fields.keys():
         close = difflib.get_close_matches(str(key), fields, n=1)
         hint = f" (did you mean `{close[0]}`?)" if close else ""
-        faults.append(f"`{section}.{key}` is unknown{hint}")
+        errors.append(f"`{section}.{key}` is unknown{hint}")
     for key, entry in fields.items():
         if key not in values:
-            faults.append(f"`{section}.{key}` is missing ({entry.metadata['help']})")
+            errors.append(f"`{section}.{key}` is missing ({entry.metadata['help']})")
             continue
-        value, fault = _value(values[key], hints[key], entry)
-        if fault:
-            faults.append(f"`{section}.{key}` {fault}")
+        value, error = _value(values[key], hints[key], entry)
+        if error:
+            errors.append(f"`{section}.{key}` {error}")
         known[key] = value
-    if faults:
+    if errors:
         raise ConfigError(
-            "; ".join(sorted(faults)),
-            where=f"{where}, {len(faults)} fault{'s' * (len(faults) > 1)}",
+            "; ".join(sorted(errors)),
+            where=f"{where}, {len(errors)} error{'s' * (len(errors) > 1)}",
             do="correct these lines; docs/params.md explains each parameter",
         )
     return cls(**known)

@@ -106,8 +106,8 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
 
         def make(ledger: Ledger) -> Entry:
             if broken:
-                said = f"{why} (after {broken})"
-                return _entry(ledger, "repair", root, who, said, version=target, after=target)
+                reason = f"{why} (after {broken})"
+                return _entry(ledger, "repair", root, who, reason, version=target, after=target)
             if ledger.champion == target:
                 raise _already(target)
             return _entry(ledger, "rollback", root, who, why, version=target, after=target)
@@ -134,8 +134,8 @@ def check(registry: Registry, version: Version) -> str:
         RegistryError: its bundle is not what was registered, does not load, or predicts something
             else.
     """
-    with tempfile.TemporaryDirectory() as aside:
-        folder = registry.artifacts.fetch(version, Path(aside))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = registry.artifacts.fetch(version, Path(temporary))
         examples = folder / EXAMPLES_FILE
         if not examples.is_file() or files.digest(examples) != version.tags.get(EXAMPLES):
             raise _refused(version, "its example rows are not those that were registered")

@@ -66,7 +66,7 @@ def _table(name: str, report: Mapping[str, Any]) -> TableReport:
         rows=report["rows"],
         partitions=span(report["partitions"]),
         quarantined=report["quarantined"],
-        errors=tuple(map(_error, report["faults"])),
+        errors=tuple(map(_error, report["errors"])),
         drift=tuple(Drift(**column) for column in report["drift"]),
     )
 

@@ -1,8 +1,8 @@
-"""Checkpoints: everything that training needs to go on, after any step, in one safetensors file.
+"""Checkpoints: everything that training needs to continue after any step, in one safetensors file.
 
-A file is called step-STEP.DIGEST.safetensors after the digest of its bytes, so that one which a
-power failure cut short or left half empty is known before it is read. It is written aside and
-renamed, never written over; the newest two of a stage's key are kept, and the newest three keys.
+A file is named step-STEP.DIGEST.safetensors by the digest of its bytes, so a file that a power
+failure has truncated is recognised before it is read. It is written atomically and never changed.
+The newest two files of a stage's fingerprint are kept, and the newest three fingerprints.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from torch import Tensor
 from refit.core import files
 
 VERSION = 3
-"""Of the format; a checkpoint of another one is passed over."""
+"""Of the format; a checkpoint of another version is skipped."""
 KEPT = 2
 KEPT_KEYS = 3
 PATTERN = "step-*.safetensors"
@@ -61,22 +61,22 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def newest(folder: Path, fits: Callable[[Checkpoint], bool]) -> Checkpoint | None:
-    """The newest checkpoint that is whole, of this format, and fits.
+    """The newest checkpoint that is complete, of this format, and fits.
 
-    Those passed over are deleted, so that they do not count among the newest two.
+    The others are deleted, so that they do not count among the newest two.
     """
-    for half in folder.glob(".*.part"):
-        half.unlink()
+    for partial in folder.glob(".*.part"):
+        partial.unlink()
     for path in sorted(folder.glob(PATTERN), reverse=True):
-        found = _read(path)
-        if found is not None and fits(found):
-            return found
+        checkpoint = _read(path)
+        if checkpoint is not None and fits(checkpoint):
+            return checkpoint
         path.unlink()
     return None
 
 
 def sweep(folder: Path) -> None:
-    """Remove abandoned keys' folders beside this one; with it, the newest three stay."""
+    """Remove the folders of old fingerprints; this one and the newest two others stay."""
     others = [path for path in folder.parent.glob("*") if path.is_dir() and path != folder]
     by_age = sorted(others, key=lambda path: path.stat().st_mtime_ns)
     for old in by_age[: 1 - KEPT_KEYS]:
@@ -84,7 +84,7 @@ def sweep(folder: Path) -> None:
 
 
 def _read(path: Path) -> Checkpoint | None:
-    """The checkpoint, or None when it is not whole or of another version."""
+    """The checkpoint; None if it is not complete or of another version."""
     try:
         data = path.read_bytes()
         if not path.name.endswith(f".{_digest(data)}.safetensors"):

@@ -1,8 +1,8 @@
 """The fingerprint of a stage: a digest of everything that dvc.yaml says its result depends on.
 
 It names what a stage leaves outside DVC's outputs: its checkpoints and its MLflow run. Two runs
-with the same fingerprint are the same computation, so the second may go on where the first was
-killed; a changed parameter, file or line of code gives another fingerprint, and nothing is mixed.
+with the same fingerprint are the same computation, so the second may continue where the first was
+killed. A changed parameter, file or line of code gives another fingerprint, so nothing is mixed.
 """
 
 import hashlib
@@ -61,8 +61,8 @@ def _definition(name: str) -> dict[str, Any]:
         raise ConfigError(
             f"there is no stage {name}", where=str(paths.DVC_YAML), expected=", ".join(stages)
         )
-    found: dict[str, Any] = stages[name]
-    return found
+    definition: dict[str, Any] = stages[name]
+    return definition
 
 
 def _filled_in(name: str, values: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """AdamW: Adam with decoupled weight decay (Loshchilov and Hutter, 2019), by torch's fused kernel.
 
 The arithmetic is torch's own, bit for bit. torch.optim's class loads torch's compiler at its first
-step, only to be excepted from it, and that takes longer than the training of a small table.
+step, although it does not use it, and that takes longer than the training of a small table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Group:
 
 
 class _State(NamedTuple):
-    """What is kept of one parameter."""
+    """The moments of one parameter."""
 
     mean: Tensor
     """Of its gradients, decaying."""
@@ -50,14 +50,14 @@ class AdamW:
     def step(self, rate: float) -> None:
         """Move every parameter that has a gradient, by the learning rate."""
         for group, states in zip(self.groups, self._states, strict=True):
-            found = [
+            updates = [
                 (parameter, parameter.grad, *state)
                 for parameter, state in zip(group.parameters, states, strict=True)
                 if parameter.grad is not None
             ]
-            if not found:
+            if not updates:
                 continue
-            parameters, gradients, means, squares, steps = map(list, zip(*found, strict=True))
+            parameters, gradients, means, squares, steps = map(list, zip(*updates, strict=True))
             adamw(
                 parameters,
                 gradients,
@@ -76,7 +76,7 @@ class AdamW:
             )
 
     def state(self) -> dict[str, Tensor]:
-        """All that a checkpoint needs, by number of group, number of parameter and field."""
+        """Everything that a checkpoint needs, by group, parameter and field."""
         return {
             f"{number}.{place}.{name}": tensor
             for number, states in enumerate(self._states)
@@ -86,6 +86,6 @@ class AdamW:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what another one's `state` gave."""
+        """Set the state to what `state` returned."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a question that a loop asks when it suits it, in place of a sudden end."""
+"""SIGTERM and SIGINT as a flag that the loop polls, instead of a sudden end."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ from refit.core.run_record import StageStopped
 STOPPING = (Signals.SIGTERM, Signals.SIGINT)
 
 Stop = Callable[[], Signals | None]
-"""Tells which signal asked to stop; None while none did."""
+"""Returns the signal that asked to stop; None while none did."""
 
 
 class Stopped(StageStopped):
