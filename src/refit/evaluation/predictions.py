@@ -73,8 +73,8 @@ def stored_classes(frame: pl.DataFrame, name: str) -> tuple[str, ...]:
 def largest_difference(predicted: np.ndarray, expected: np.ndarray) -> float:
     """How far two computations of the same predictions are apart at most.
 
-    Each difference is taken relative to the largest of 1, the prediction, and the root mean square
-    of all predictions: a sum of large terms that cancel keeps the rounding errors of the terms.
+    Each difference is taken relative to the largest of 1, the prediction, and the median size of
+    all predictions: a sum of large terms that cancel keeps the rounding errors of the terms.
 
     Args:
         predicted: (N,) or (N, K).
@@ -87,5 +87,5 @@ def largest_difference(predicted: np.ndarray, expected: np.ndarray) -> float:
         return math.nan
     wanted = expected.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        usual = max(1.0, float(np.sqrt(np.mean(wanted**2))))
+        usual = max(1.0, float(np.median(np.abs(wanted))))
         return float(np.max(np.abs(predicted - wanted) / np.maximum(np.abs(wanted), usual)))
