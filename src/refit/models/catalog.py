@@ -1,5 +1,6 @@
 """The models by name; a built-in one is a file in this folder and a line here."""
 
+import importlib
 from dataclasses import dataclass
 
 from refit.core.params import param
@@ -33,6 +34,6 @@ def find(name: str, dataset: str) -> Model:
         from refit.models.boosted import BoostedModel
 
         return BoostedModel()
-    from refit.models import module
-
-    return module.find(dataset, name)
+    # By name, so that the stages of a built-in model do not depend on it; see stage_deps.
+    model: Model = importlib.import_module("refit.models.module").find(dataset, name)
+    return model

@@ -21,6 +21,8 @@ COMMAND = "-m refit "
 SOURCE = "src"
 USING_THE_MODEL = ("train", "evaluate")
 """Stages that import the model that `train.model` names."""
+USERS_MODEL = "refit.models.module"
+"""What the catalog imports by name for a model of the dataset."""
 
 
 def closure(root: Path, stage: str, dataset: str) -> tuple[str, ...]:
@@ -115,14 +117,11 @@ def _closure(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> 
 
 
 def _users_model(graph: grimp.ImportGraph, root: Path, stage: str, dataset: str) -> list[str]:
-    """The dataset's module that `train.model` names, in the stages that use the model."""
-    if stage not in USING_THE_MODEL:
-        return []
+    """The modules behind a model of the dataset, in the stages that use the model."""
     name = (params.load(root / paths.PARAMS).get("train") or {}).get("model")
     module = f"{dataset}.{name}"
-    return (
-        [module] if f"refit.models.{name}" not in graph.modules and module in graph.modules else []
-    )
+    own = f"refit.models.{name}" not in graph.modules and module in graph.modules
+    return [USERS_MODEL, module] if own and stage in USING_THE_MODEL else []
 
 
 def _whole_folders(root: Path, files: set[str]) -> set[str]:
