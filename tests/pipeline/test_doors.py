@@ -1,6 +1,7 @@
 """Two doors to one cache: each door finds the other's results, in the same dvc.lock."""
 
 import shutil
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -197,9 +198,10 @@ def test_force_runs_what_is_cached(line: Any) -> None:
 def test_a_result_carries_its_seconds(line: Any) -> None:
     """The seconds of a result are those that the stage took."""
     line.define(LINE.replace("echo first >> ran", "sleep 0.4"))
+    started = time.monotonic()
     first, second = line.results()
-    assert 0.4 <= first.seconds < 5
-    assert second.seconds < first.seconds
+    assert first.seconds >= 0.4
+    assert first.seconds + second.seconds <= time.monotonic() - started
 
 
 def test_tracking_returns_whether_it_changed(line: Any) -> None:

@@ -65,7 +65,7 @@ def test_the_second_run_fails_and_names_the_first(slow: Any, undisturbed: bytes)
         open_pipeline(slow.root, wait=0.5),
     ):
         pass
-    assert 0.5 <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= 0.5
     slow.write("go", "")
     assert end(first) == (0, "quick Completed\nslow Completed\n", "")
     assert slow.lock() == undisturbed
