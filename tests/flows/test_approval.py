@@ -136,7 +136,7 @@ def test_the_first_answer_stands(project: Any) -> None:
         run = start(root)
         wait(root, run, "Suspended")
         told = project.call("refit", "approve", "1", "--why", "now it is").stdout
-        assert "the run that waited in Prefect was told" in told
+        assert "the run that waited in Prefect has ended" in told
         assert "approve by" in wait(root, run, "Overtaken")["message"]
     kinds = [entry.kind for _, entry in approval.history(root).entries]
     assert kinds == ["wait", "decline", "wait", "approve"]

@@ -9,12 +9,13 @@ import pytest
 
 from refit.core import files, paths
 from refit.core.errors import RegistryError
-from refit.evaluation import metrics
+from refit.evaluation.bootstrap import score
 from refit.promotion import evidence
 from refit.registry import resolve
 from refit.registry.client import Registry, decision_tag
 from refit.review import build, gain, html, model_card, pair, stored
 from refit.review.gain import Comparing
+from refit.tasks.catalog import find as find_task
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def test_both_sides_are_measured_on_the_same_rows(pumps: Path) -> None:
     target, linear = (
         predictions[name].to_numpy().astype(np.float64) for name in ("target", "linear")
     )
-    expected = metrics.score("binary", target, linear)
+    expected = score(find_task("binary"), target, linear)
     for row in review.metrics:
         models = dict(row.models)
         assert list(models)[:2] == ["version 1", "linear baseline"]

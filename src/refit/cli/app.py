@@ -1,288 +1,35 @@
-"""The command line. Each command imports what it needs when it is called: help answers at once."""
+"""The program `refit`: the commands of every topic, and how its errors are printed.
+
+Every command imports what it needs when it is called, so that help is printed immediately.
+"""
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from refit.cli import decisions, review, seeds
-from refit.cli.terminal import at_root as _root
-from refit.cli.terminal import console
+from refit.cli import checks, decisions, pipeline, reproduce, review, seeds, servers
 from refit.core.errors import DiskError, RefitError, ServerLostError
 
 app = typer.Typer(
     name="refit",
-    help="Keep a registered model true to its data.",
-    epilog="Start with `refit ingest`, then `refit run`. `refit status` says where you stand.",
+    help="Keep a registered model up to date with its data.",
+    epilog="Start with `refit ingest`, then `refit run`. `refit status` shows the current state.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.add_typer(seeds.app)
-app.add_typer(decisions.app)
-app.add_typer(review.app)
-COLOURS = {"Cached": "dim", "Restored": "cyan", "Completed": "green"}
-
-Until = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PARTITION",
-        help="The last partition to bring, such as `2013-10`; `next` brings one more than there"
-        " is, `latest` all that the source has.",
-    ),
-]
-
-
-@app.command()
-def ingest(
-    until: Until = "latest",
-    show: Annotated[
-        bool, typer.Option("--list", help="Only list the partitions that the source has.")
-    ] = False,
-) -> None:
-    """Bring new partitions from the dataset's source into data/raw.
-
-    Partitions that are there already are left as they are.
-    """
-    from refit.pipeline import ingest as source
-
-    root = _root()
-    if show:
-        for name in source.available(root):
-            console.print(name)
-        return
-    added = source.ingest(root, until=until, on_progress=lambda name: console.print(f"+ {name}"))
-    console.print(f"{len(added)} partitions added" if added else "nothing to add: all are there")
-
-
-@app.command()
-def run(
-    until: Until = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Run every stage, changed or not.")
-    ] = False,
-    server: Annotated[
-        bool,
-        typer.Option(
-            help="Run as a Prefect flow; a server is started in the background if none is up."
-            " Without it the same steps run plainly.",
-        ),
-    ] = True,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Leave out the stages' own output.")
-    ] = False,
-) -> None:
-    """Run what changed, evaluate, and decide about promotion.
-
-    Nothing runs that is up to date: the answer then takes a few seconds and starts no server.
-    """
-    from refit.workflow.run import run as run_all
-
-    shown = run_all(
-        _root(),
-        _printer(quiet=quiet),
-        until=until,
-        force=force,
-        load_flow=_load_flow if server else None,
-    )
-    if shown is not None:
-        console.print(f"Prefect shows the run: {shown.url} (`refit down` stops it)", style="dim")
-
-
-@app.command()
-def promote() -> None:
-    """Decide about the model that the pipeline left, and move the champion if it earned it.
-
-    Asked again about the same model, champion, holdout and policy, the decision is found, not made
-    anew.
-    """
-    from refit.workflow.steps import promote_only
-
-    decision = promote_only(_root())
-    console.print(escape(decision.sentence))
-    if decision.cached:
-        console.print("(decided before)", style="dim")
-    if decision.waits:
-        console.print(escape(decision.ask()), style="yellow")
-
-
-@app.command()
-def lineage(
-    version: Annotated[str, typer.Argument(help="A number, or an alias such as `@champion`.")],
-    full: Annotated[bool, typer.Option("--json", help="Print the whole lineage.json.")] = False,
-) -> None:
-    """Say where a registered version came from: commit, data, packages, machine, grade."""
-    import json
-
-    from refit.reproducibility import versions
-
-    root = _root()
-    found = versions.find(root, version)
-    if found is None:
-        raise typer.BadParameter("expected a number, or an alias such as @champion")
-    told = versions.lineage(root, found)
-    if full:
-        print(json.dumps(told, indent=2, sort_keys=True))
-        return
-    for line in versions.lines(told, found):
-        console.print(escape(line))
-
-
-@app.command()
-def reproduce(
-    version: Annotated[
-        str, typer.Argument(help="A number, an alias such as `@champion`, or a commit.")
-    ],
-    threads: Annotated[
-        list[int] | None,
-        typer.Option(help="Run with so many threads; give it several times (1, 2 and 4)."),
-    ] = None,
-    own_environment: Annotated[
-        bool,
-        typer.Option(
-            "--own-environment",
-            help="Install the commit's own constraints.txt into a virtual environment aside.",
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Leave out the stages' own output.")
-    ] = False,
-) -> None:
-    """Make a version again from its commit and raw data, compare the bytes, and grade it.
-
-    Everything runs aside, from raw partitions on, with nothing restored; the workspace stays as it
-    is. The grade that was reached is written onto the version. Status 1 when anything differs.
-    """
-    from refit.reproducibility import reproduce as again
-    from refit.reproducibility import versions
-
-    root = _root()
-    target = versions.target(root, version)
-    console.print(f"making commit {target.commit[:12]} again, in a folder aside")
-    made = again.reproduce(
-        root,
-        target,
-        lambda line: None if quiet else console.print(f"  {escape(line)}", style="dim"),
-        threads=tuple(threads or ()),
-        own_environment=own_environment,
-    )
-    found = versions.find(root, version)
-    if found is not None:
-        versions.record(root, found, made)
-    for line in made.lines():
-        console.print(escape(line))
-    if made.grade is None:
-        raise typer.Exit(1)
-
-
-GitRemote = Annotated[str, typer.Option("--git", help="The Git remote that takes the commits.")]
-DvcRemote = Annotated[
-    str | None, typer.Option("--dvc", help="The DVC remote; the default one if none is named.")
-]
-
-
-@app.command()
-def push(git: GitRemote = "origin", dvc: DvcRemote = None) -> None:
-    """Send the commits of versions, and data, outputs and results, to the remotes.
-
-    After it, anyone with the two remotes can restore every result without computing it, and make
-    every version again.
-    """
-    from refit.reproducibility import remotes
-
-    sent = remotes.push(_root(), git_remote=git, dvc_remote=dvc, say=console.print)
-    console.print(f"commits of versions sent: {sent.commits}; files sent: {sent.files}")
-
-
-@app.command()
-def pull(git: GitRemote = "origin", dvc: DvcRemote = None) -> None:
-    """Bring the commits of versions, and data, outputs and results, from the remotes.
-
-    `refit run` then restores what others have computed from the same inputs.
-    """
-    from refit.reproducibility import remotes
-
-    brought = remotes.pull(_root(), git_remote=git, dvc_remote=dvc, say=console.print)
-    console.print(f"commits of versions here: {brought.commits}; files brought: {brought.files}")
-
-
-@app.command()
-def up() -> None:
-    """Start Prefect, a worker with the deployments, and MLflow; Ctrl-C stops them.
-
-    Everything listens on 127.0.0.1 only.
-    """
-    from refit.workflow.up import up as start
-
-    def sweep() -> int:
-        from flows.sweep import sweep as dead_runs
-
-        return dead_runs()
-
-    start(_root(), lambda line: console.print(escape(line)), sweep)
-
-
-@app.command()
-def down() -> None:
-    """Stop the servers that `refit run` or `refit up` has left running."""
-    from refit.workspace import servers
-
-    stopped = servers.stop(_root())
-    console.print(f"stopped {', '.join(stopped)}" if stopped else "no server was running")
-
-
-@app.command()
-def status() -> None:
-    """Say what is champion, what would run and why, and which servers are up."""
-    from refit.workflow.status import status as ask
-
-    for line in ask(_root()).lines():
-        console.print(escape(line))
-
-
-@app.command()
-def doctor() -> None:
-    """Look for what is wrong with the environment, and say how to mend it."""
-    from refit.workflow.doctor import examine
-
-    faults = 0
-    for check in examine(_root()):
-        mark, colour = ("ok", "green") if check.ok else ("wrong", "red")
-        console.print(f"[{colour}]{mark:5}[/] {check.name}: {escape(check.found)}")
-        if not check.ok:
-            faults += 1
-            if check.mend:
-                console.print(f"      {escape(check.mend)}")
-    if faults:
-        raise typer.Exit(1)
-
-
-@app.command()
-def deps(
-    fix: Annotated[bool, typer.Option("--fix", help="Write the true dependencies.")] = False,
-) -> None:
-    """Hold dvc.yaml to the code that each stage imports."""
-    from refit.pipeline import stage_deps
-
-    root = _root()
-    wrong = stage_deps.mend(root) if fix else stage_deps.check(root)
-    for line in wrong:
-        console.print(escape(line))
-    if wrong and not fix:
-        console.print("`refit deps --fix` mends this")
-        raise typer.Exit(1)
-    console.print("mended" if wrong else "dvc.yaml names the code that each stage imports")
+for topic in (pipeline, checks, decisions, review, reproduce, servers, seeds):
+    app.add_typer(topic.app)
 
 
 def main() -> None:
-    """The program: a user's fault is one paragraph on stderr and status 1, never a traceback."""
+    """Run the program: a user's error is one paragraph on stderr and status 1, not a traceback."""
     with _paragraphs():
         app()
 
@@ -292,47 +39,23 @@ def _paragraphs() -> Iterator[None]:
     try:
         yield
     except RefitError as error:
-        _end(error)
+        _exit(error)
     except OSError as error:
         if error.errno not in DiskError.REASONS:
             raise
-        _end(DiskError(error, str(error.filename or Path.cwd())))
+        _exit(DiskError(error, str(error.filename or Path.cwd())))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _end(error: RefitError) -> None:
+def _exit(error: RefitError) -> None:
     if os.environ.get("REFIT_DEBUG"):
         raise error
     Console(stderr=True, highlight=False).print(f"refit: {error}", markup=False, soft_wrap=True)
-    if isinstance(error, ServerLostError):  # else Prefect would wait a minute for it as we end
+    if isinstance(error, ServerLostError):  # otherwise Prefect waits a minute for its server
         sys.stdout.flush()
         os._exit(1)
     sys.exit(1)
-
-
-def _load_flow() -> Callable[..., None]:
-    from flows.start import start
-
-    return lambda watch, until, force: start(watch, until=until, force=force)
-
-
-def _printer(*, quiet: bool) -> Callable[[str, Any], None]:
-    def watch(step: str, what: Any) -> None:
-        if isinstance(what, str):
-            if not quiet:
-                console.print(f"  {escape(what)}", style="dim")
-            return
-        colour = COLOURS[what.outcome]
-        reason = what.reason if len(what.reason) < 240 else what.reason[:240] + " …"
-        console.print(
-            f"[{colour}]{what.outcome:9}[/] [bold]{step:10}[/] {what.seconds:6.1f} s  "
-            f"{escape(reason)}"
-        )
-        if what.ask:
-            console.print(escape(what.ask), style="yellow")
-
-    return watch
 
 
 if __name__ == "__main__":
