@@ -1,4 +1,4 @@
-"""What a dataset says of itself in words."""
+"""The description of a dataset."""
 
 import sys
 from dataclasses import asdict
@@ -19,13 +19,15 @@ def module(folder: Path, text: str | None, name: str) -> str:
     return name
 
 
-def test_words_are_read_kept_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they were written, through JSON; a dataset without them has none."""
+def test_a_description_is_read_stored_and_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It survives JSON; a dataset without one has an empty description."""
     monkeypatch.syspath_prepend(str(tmp_path))
     text = "from refit.dataset_card import About\nABOUT = About(title='T', limits=('one', 'two'))\n"
-    said = dataset_card.read(module(tmp_path, text, "wordy"))
-    assert said == About(title="T", limits=("one", "two"))
-    assert dataset_card.parse(asdict(said)) == said
+    about = dataset_card.read(module(tmp_path, text, "wordy"))
+    assert about == About(title="T", limits=("one", "two"))
+    assert dataset_card.parse(asdict(about)) == about
     assert dataset_card.read(module(tmp_path, None, "silent")) == About()
     assert dataset_card.read("a_dataset_that_is_not_here") == About()
 
@@ -37,7 +39,7 @@ def test_words_are_read_kept_and_read_back(tmp_path: Path, monkeypatch: pytest.M
 def test_a_wrong_module_is_one_paragraph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, got: str
 ) -> None:
-    """It names the module, what is wrong, and that it may be left out."""
+    """The error names the module, what is wrong, and that the module is not needed."""
     monkeypatch.syspath_prepend(str(tmp_path))
     name = module(tmp_path, text, f"wrong_{len(text)}")
     with pytest.raises(ConfigError, match=rf"{name}\.about.*{got}.*not needed"):

@@ -1,4 +1,4 @@
-"""The command line: help that explains, and a user's mistake answered in one paragraph."""
+"""The command line: its help, and the one paragraph that answers a user's mistake."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def test_every_command_and_option_is_explained() -> None:
 
 
 def test_outside_a_project(tmp_path: Path) -> None:
-    """Elsewhere the program says that this is no project, with status 1 and no traceback."""
+    """Outside a project the program says so, with status 1 and no traceback."""
     done = subprocess.run(
         [str(Path(os.sys.executable).parent / "refit"), "status"],  # type: ignore[attr-defined]
         cwd=tmp_path,
@@ -138,31 +138,31 @@ MISTAKES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_answered_in_a_paragraph(pumps: Any, mistake: str) -> None:
-    """What, where and what to do, a status that is not zero, and nothing half-written."""
-    make, *said = MISTAKES[mistake]
+    """It says what, where and what to do; the status is not zero; no output is incomplete."""
+    make, *phrases = MISTAKES[mistake]
     make(pumps)
     done = pumps.call("refit", "run", "--no-server", check=False)
     assert done.returncode == 1
-    for words in said:
-        assert words in done.stderr, done.stderr
+    for phrase in phrases:
+        assert phrase in done.stderr, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("refit: ")
     assert not (pumps.root / "data/prepared/encoder.json").exists()
     assert not (pumps.root / "data/model").exists()
 
 
-@pytest.mark.parametrize(("missing", "said"), [(".git", "Git"), (".dvc", "DVC")])
-def test_missing_repositories(pumps: Any, missing: str, said: str) -> None:
+@pytest.mark.parametrize(("missing", "name"), [(".git", "Git"), (".dvc", "DVC")])
+def test_missing_repositories(pumps: Any, missing: str, name: str) -> None:
     """Without Git or DVC the program says so before anything runs."""
     (pumps.root / missing).rename(pumps.root / "away")
     done = pumps.call("refit", "run", check=False)
     assert done.returncode == 1
-    assert f"there is no {said} repository" in done.stderr
+    assert f"there is no {name} repository" in done.stderr
 
 
 @pytest.mark.slow
 def test_an_unreachable_mlflow(projects: Any, tmp_path: Path) -> None:
-    """Promotion against a dead address is refused in one paragraph that names it."""
+    """Promotion without a server at the address ends in one paragraph that names it."""
     project = projects("pumps").copy(tmp_path / "pumps")
     environment = {**project.environment, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = subprocess.run(
@@ -181,8 +181,8 @@ def test_an_unreachable_mlflow(projects: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_status_says_what_is_champion_and_what_would_run(projects: Any, tmp_path: Path) -> None:
-    """Champion, partitions, and after a change the stage that would run with its reason."""
+def test_status_shows_the_champion_and_what_would_run(projects: Any, tmp_path: Path) -> None:
+    """It prints the champion, the partitions and, after a change, the stage that would run and why."""
     project = projects("pumps").copy(tmp_path / "pumps")
     project.call("refit", "promote")
     shown = project.call("refit", "status").stdout
@@ -194,7 +194,7 @@ def test_status_says_what_is_champion_and_what_would_run(projects: Any, tmp_path
 
 
 def test_doctor_finds_what_is_wrong(pumps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong pin, a superfluous dependency and a missing parameter are found, with the way out."""
+    """A wrong pin and a superfluous dependency are found, with the command that fixes them."""
     monkeypatch.chdir(pumps.root)
     assert {check.name for check in doctor.examine(pumps.root) if not check.ok} <= {
         "virtual environment"
@@ -213,8 +213,8 @@ def test_doctor_finds_what_is_wrong(pumps: Any, monkeypatch: pytest.MonkeyPatch)
     assert "refit deps --fix" in wrong["dvc.yaml"].fix
 
 
-def test_an_error_says_it_all_in_one_paragraph() -> None:
-    """What, where, got, expected and the way out, each a sentence."""
+def test_an_error_is_one_paragraph() -> None:
+    """What, where, got, expected and how to fix it, each a sentence."""
     error = RefitError("is wrong", where="here", got="one", expected="two", do="change it")
     assert str(error) == "here: is wrong. Got one. Expected two. To fix it: change it."
     assert str(RefitError("Is wrong!")) == "Is wrong!"

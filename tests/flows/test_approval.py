@@ -136,7 +136,7 @@ def test_the_first_answer_counts(project: Any) -> None:
         run = start(root)
         wait(root, run, "Suspended")
         shown = project.call("refit", "approve", "1", "--why", "now it is").stdout
-        assert "the run that waited in Prefect was told" in shown
+        assert "the run that waited in Prefect has ended" in shown
         assert "approve by" in wait(root, run, "Overtaken")["message"]
     kinds = [entry.kind for _, entry in approval.history(root).entries]
     assert kinds == ["wait", "reject", "wait", "approve"]

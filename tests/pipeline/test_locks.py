@@ -67,12 +67,12 @@ def program(repository: Any, code: str, *arguments: str) -> "Iterator[subprocess
 def test_a_run_waits_for_dvc_no_longer_than_asked(repository: Any) -> None:
     """While a DVC process holds its lock, a run fails in time, and works afterwards."""
     repository.define(STAGES)
-    with program(repository, HOLD, str(repository.root / ".dvc/tmp/lock")):
-        with (
-            pytest.raises(PipelineError, match="another DVC process is at work"),
-            open_pipeline(repository.root, wait=0.5) as pipeline,
-        ):
-            pipeline.changes()
+    with (
+        program(repository, HOLD, str(repository.root / ".dvc/tmp/lock")),
+        pytest.raises(PipelineError, match="another DVC process is at work"),
+        open_pipeline(repository.root, wait=0.5) as pipeline,
+    ):
+        pipeline.changes()
     assert repository.run() == {"only": "Completed"}
 
 

@@ -1,4 +1,4 @@
-"""`refit seeds`: what the policy must know of the noise between retrains."""
+"""`refit seeds`: measure how far another seed moves the loss."""
 
 from typing import Annotated
 
@@ -12,18 +12,18 @@ app = typer.Typer()
 @app.command()
 def seeds(
     retrains: Annotated[
-        int, typer.Option(help="Trainings, each with another seed.", min=3, max=100)
+        int, typer.Option(help="Number of trainings, each with another seed.", min=3, max=100)
     ] = 6,
 ) -> None:
-    """Retrain with other seeds, and say how far that alone moves the holdout's loss.
+    """Train with other seeds, and print how far that alone moves the loss on the holdout.
 
-    The standard deviation belongs into `promote.seed_deviation`. It varies with the season: measure
-    it after several retrainings, and keep their root mean square.
+    Set `promote.seed_deviation` to the standard deviation that this prints. It varies with the
+    season: measure it after several retrains, and use their root mean square.
     """
-    from refit.promotion import seed_noise as measure
+    from refit.promotion import seed_noise
 
-    found = []
-    for each in measure.retrains(at_root(), retrains):
-        found.append(each)
-        console.print(f"seed {each.seed}: {each.loss:.6f}")
-    console.print(f"seed_deviation: {measure.deviation(found):.2g}")
+    results = []
+    for result in seed_noise.retrains(at_root(), retrains):
+        results.append(result)
+        console.print(f"seed {result.seed}: {result.loss:.6f}")
+    console.print(f"seed_deviation: {seed_noise.deviation(results):.2g}")

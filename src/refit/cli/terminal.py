@@ -11,10 +11,10 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def at_root() -> Path:
-    """Change to the root of the project, with the environment that its programs run in.
+    """Change to the project's root, and set the environment variables that its programs need.
 
     Raises:
-        SetupError: this is no project.
+        SetupError: the current folder is not in a project.
     """
     root = find_root()
     os.chdir(root)

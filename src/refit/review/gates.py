@@ -80,5 +80,5 @@ def reuse(evidence: Mapping[str, Any]) -> str:
     """How often the holdout was used in decisions before, in words."""
     decisions, candidates = (evidence["reuse"][name] for name in ("decisions", "candidates"))
     if not decisions:
-        return "not used in a decision before"
-    return f"decisions: {decisions}, candidates: {candidates}"
+        return "first decision"
+    return f"decisions before: {decisions}, candidates: {candidates}"
