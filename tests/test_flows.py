@@ -82,9 +82,9 @@ def test_nothing_to_do_starts_no_server(project: Any) -> None:
 
 def test_a_failing_stage_is_a_paragraph(project: Any) -> None:
     """The terminal shows the stage's error without a traceback; the task is Failed."""
-    project.change("train", batch_size=30_000)
+    project.change("network", batch_size=30_000)
     failed = project.call("refit", "run", check=False)
-    project.change("train", batch_size=64)
+    project.change("network", batch_size=64)
     assert failed.returncode == 1
     assert "fewer training rows than one batch" in failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr

@@ -66,7 +66,7 @@ def picture(root: Path) -> dict[str, str]:
 def test_a_version_of_a_dirty_workspace_is_reproduced(project: Any) -> None:
     """Uncommitted code and parameters are kept in a commit, run again, and graded."""
     root = project.root
-    project.change("train", dropout=0.1)
+    project.change("network", dropout=0.1)
     with (root / "src/refit/training/loop.py").open("a") as handle:
         handle.write("# nobody committed this\n")
     head = call_git(root, "rev-parse", "HEAD")
@@ -82,7 +82,7 @@ def test_a_version_of_a_dirty_workspace_is_reproduced(project: Any) -> None:
         call_git(root, "show", f"{lineage['commit']['commit']}:dvc.lock")
         == (root / "dvc.lock").read_text().strip()
     )
-    assert lineage["params"]["train"]["dropout"] == 0.1
+    assert lineage["params"]["network"]["dropout"] == 0.1
     assert lineage["data"]["readings/part-0.parquet"] == files.digest(
         root / "data/raw/readings/part-0.parquet"
     )
@@ -198,7 +198,7 @@ def test_two_clones_share_everything_through_the_remotes(project: Any, tmp_path:
     bare, store = tmp_path / "bare.git", tmp_path / "store"
     call_git(tmp_path, "init", "-q", "--bare", "-b", "main", str(bare))
     project.call("dvc", "remote", "add", "-d", "store", str(store))
-    project.change("train", dropout=0.1)
+    project.change("network", dropout=0.1)
     project.call("refit", "run", "--no-server", "-q")
     call_git(root, "checkout", "-q", "params.yaml")
     project.call("refit", "run", "--no-server", "-q")

@@ -36,7 +36,8 @@ CHANGES = {
     "validate": {"listed_examples": 4},
     "preprocess": {"quantiles": 41},
     "baseline": {"boosting_rounds": 15},
-    "train": {"seed": 7, "epochs": 4},
+    "train": {"seed": 7},
+    "network": {"epochs": 4},
     "evaluate": {"resamples": 120},
 }
 """A change that makes every stage run again."""
