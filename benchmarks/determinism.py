@@ -407,7 +407,7 @@ def trainer(level: str) -> Iterator[float]:
     from refit.tasks.catalog import find as find_task
     from refit.training import linear_layer, setup
     from refit.training.inference import tensors
-    from refit.training.loop import make_optimizer
+    from refit.training.optimizer import make_optimizer
 
     if level == "unconstrained":
         linear_layer.use("machine", determinism.threads("machine"))

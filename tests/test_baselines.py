@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from refit.data.prepared import Arrays
+from refit.evaluation.baselines import BASELINES, BaselineName
 from refit.models import baselines
 from refit.models.baselines import BaselineParams
 from refit.tasks.catalog import TASKS, find
@@ -38,7 +39,7 @@ def part(task: str, rows: int, seed: int) -> Arrays:
 
 
 @functools.cache
-def fitted(task: str, name: baselines.Name) -> baselines.Baseline:
+def fitted(task: str, name: BaselineName) -> baselines.Baseline:
     return baselines.fit(
         find(task),
         name,
@@ -49,9 +50,9 @@ def fitted(task: str, name: baselines.Name) -> baselines.Baseline:
     )
 
 
-@pytest.mark.parametrize("name", baselines.NAMES)
+@pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("task", TASKS)
-def test_each_task_is_learned(task: str, name: baselines.Name) -> None:
+def test_each_task_is_learned(task: str, name: BaselineName) -> None:
     """On later rows each baseline has at most three quarters of the loss of a constant."""
     holdout = part(task, 2000, seed=3)
     prediction = fitted(task, name).predict(holdout)
@@ -69,8 +70,8 @@ def test_each_task_is_learned(task: str, name: baselines.Name) -> None:
     assert losses[0] < losses[1] * 3 / 4
 
 
-@pytest.mark.parametrize("name", baselines.NAMES)
-def test_that_a_number_is_missing_is_information(name: baselines.Name) -> None:
+@pytest.mark.parametrize("name", BASELINES)
+def test_that_a_number_is_missing_is_information(name: BaselineName) -> None:
     """A row with a missing number gets another prediction than the same row with the mean."""
     rows = part("regression", 200, seed=4)
     absent, present = rows.numeric.copy(), rows.numeric.copy()
@@ -105,7 +106,7 @@ def test_a_category_unseen_in_training_is_predicted() -> None:
         categorical=np.zeros_like(holdout.categorical),
         target=holdout.target,
     )
-    for name in baselines.NAMES:
+    for name in BASELINES:
         assert np.isfinite(fitted("binary", name).predict(unknown)).all()
 
 
@@ -133,7 +134,7 @@ import hashlib, sys
 from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[1]).parent))
 import test_baselines as t
-for name in t.baselines.NAMES:
+for name in t.BASELINES:
     prediction = t.fitted("binary", name).predict(t.part("binary", 500, seed=6))
     print(name, hashlib.sha256(prediction.tobytes()).hexdigest())
 """
@@ -152,12 +153,12 @@ def test_the_number_of_threads_changes_nothing() -> None:
         ).stdout
         for threads in ("1", "2")
     ]
-    assert len(printed[0].splitlines()) == len(baselines.NAMES)
+    assert len(printed[0].splitlines()) == len(BASELINES)
     assert printed[0] == printed[1]
 
 
-@pytest.mark.parametrize("name", baselines.NAMES)
-def test_the_same_seed_gives_the_same_bytes(name: baselines.Name) -> None:
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_same_seed_gives_the_same_bytes(name: BaselineName) -> None:
     """Fitting again gives the same predictions, byte for byte."""
     holdout = part("binary", 300, seed=6)
     first, second = (

@@ -14,7 +14,7 @@ from refit.models.network import Network, NetworkParams, bin_edges, dropout_mask
 from refit.tasks.catalog import find as find_task
 from refit.tasks.multiclass import log_sum_exp
 from refit.training.linear_layer import Linear
-from refit.training.loop import make_optimizer
+from refit.training.optimizer import make_optimizer
 
 SETTINGS = NetworkParams(
     epochs=1,

@@ -66,8 +66,8 @@ def test_a_product_has_the_same_bits_on_any_number_of_threads(
 @given(rows=st.integers(0, 3000), wanted=st.integers(0, 9))
 def test_blocks_cover_the_rows_and_are_cut_at_tiles(rows: int, wanted: int) -> None:
     """Every row is in one block; no block is shorter than a tile unless it is alone."""
-    found = linear_layer.blocks(rows, wanted)
-    assert 1 <= len(found) <= max(wanted, 1)
-    assert (found[0].start, found[-1].stop) == (0, rows)
-    assert all(a.stop == b.start and a.stop % linear_layer.TILE == 0 for a, b in pairwise(found))
-    assert len(found) == 1 or all(b.stop - b.start >= linear_layer.TILE for b in found)
+    slices = linear_layer.blocks(rows, wanted)
+    assert 1 <= len(slices) <= max(wanted, 1)
+    assert (slices[0].start, slices[-1].stop) == (0, rows)
+    assert all(a.stop == b.start and a.stop % linear_layer.TILE == 0 for a, b in pairwise(slices))
+    assert len(slices) == 1 or all(b.stop - b.start >= linear_layer.TILE for b in slices)

@@ -233,12 +233,12 @@ def test_no_checkpoint_is_overwritten(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_best_epoch_is_kept_and_patience_ends(tmp_path: Path) -> None:
     """The weights of the best validation loss are kept, and patience ends the training."""
-    found = fit(tmp_path, epochs=30, patience=2, learning_rate=0.05)
-    trained = found.trained
+    fitted = fit(tmp_path, epochs=30, patience=2, learning_rate=0.05)
+    trained = fitted.trained
     losses = [entry["validation_loss"] for entry in trained.history]
     assert trained.best_epoch == 1 + int(np.argmin(losses))
     assert len(losses) == trained.best_epoch + 2 < 30
-    assert mean_loss(found.network, BINARY, arrays(seed=1)) == min(losses)
+    assert mean_loss(fitted.network, BINARY, arrays(seed=1)) == min(losses)
 
 
 def test_a_failure_names_step_epoch_and_cause(tmp_path: Path) -> None:

@@ -164,9 +164,7 @@ def test_saved_trees_predict_the_same_bytes(task: str, tmp_path: Path) -> None:
     """Loaded trees have the same description, the same file and the same predictions."""
     trees, later = fitted_trees(task), arrays(task, later_rows(task))
     trees.save(tmp_path)
-    loaded = MODEL.load(
-        tmp_path, find(task), trees.describe() | {"level": trees.level, "history": trees.history}
-    )
+    loaded = MODEL.load(tmp_path, find(task), trees.describe())
     assert loaded.predict(later).tobytes() == trees.predict(later).tobytes()
     assert loaded.describe() == trees.describe()
     loaded.save(tmp_path / "again")
@@ -239,7 +237,7 @@ def test_each_round_is_logged() -> None:
 def require_damage_reported(folder: Path) -> None:
     """Loading trees.txt is a DataError that names the file and how to restore it."""
     trees = fitted_trees("binary")
-    description = trees.describe() | {"level": trees.level, "history": trees.history}
+    description = trees.describe()
     with pytest.raises(DataError, match=r"dvc checkout") as caught:
         MODEL.load(folder, find("binary"), description)
     assert str(folder / TREES) in str(caught.value)

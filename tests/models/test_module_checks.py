@@ -250,7 +250,7 @@ def test_a_user_model_is_saved_and_loaded(tmp_path: Path) -> None:
     )
     fitted = user.fit(DATA, SETTINGS, session)
     fitted.save(tmp_path)
-    described = {"level": fitted.level, **fitted.describe()}
+    described = fitted.describe()
     again = user.load(tmp_path, DATA.task, described)
     assert again.predict(DATA.validation).tobytes() == fitted.predict(DATA.validation).tobytes()
     assert again.describe() == fitted.describe()

@@ -33,12 +33,12 @@ def lineage(
 
     root = at_root()
     registry = Registry.open(root)
-    found = resolve.find(root, registry, version)
-    stored = registry.artifacts.lineage(found)
+    registered = resolve.find(root, registry, version)
+    stored = registry.artifacts.lineage(registered)
     if full:
         print(json.dumps(stored, indent=2, sort_keys=True))
         return
-    for line in lineage_lines(stored, found):
+    for line in lineage_lines(stored, registered):
         console.print(escape(line))
 
 

@@ -14,11 +14,8 @@ import numpy as np
 
 from refit.core.params import param
 from refit.data.prepared import Arrays
-from refit.evaluation.baselines import BASELINES, BaselineName
+from refit.evaluation.baselines import BaselineName
 from refit.tasks.task import Task
-
-Name = BaselineName
-NAMES = BASELINES
 
 MAX_CATEGORIES = 255
 """HistGradientBoosting's limit; further codes are treated as numbers."""
@@ -40,7 +37,7 @@ class Baseline:
     """A fitted baseline."""
 
     task: Task
-    name: Name
+    name: BaselineName
     estimator: Any
     cardinalities: tuple[int, ...]
 
@@ -51,7 +48,7 @@ class Baseline:
 
 def fit(
     task: Task,
-    name: Name,
+    name: BaselineName,
     train: Arrays,
     validation: Arrays,
     *,
@@ -84,7 +81,7 @@ def _boosted(
     )
 
 
-def _rows(name: Name, arrays: Arrays, cardinalities: tuple[int, ...]) -> np.ndarray:
+def _rows(name: BaselineName, arrays: Arrays, cardinalities: tuple[int, ...]) -> np.ndarray:
     """What the estimator reads: (N, columns) float64."""
     if name == "boosted":
         return np.hstack([arrays.numeric, arrays.categorical]).astype(np.float64)

@@ -61,6 +61,7 @@ class FittedTrees:
     settings: BoostedParams
     level: Level
     history: list[dict[str, float]]
+    """The validation loss of every tenth round."""
 
     @cached_property
     def booster(self) -> "Booster":
@@ -79,12 +80,13 @@ class FittedTrees:
         files.write_text(folder / TREES, self.text)
 
     def describe(self) -> dict[str, Any]:
-        """The parameters and the validation loss of every tenth round."""
+        """The digest of the trees, their parameters and level, and the validation losses."""
         return {
+            "level": self.level,
             "trees": _digest(self.text),
             "settings": asdict(self.settings),
             "best_round": self.booster.current_iteration(),
-            "history": files.rounded(self.history[9::10]),
+            "history": files.rounded(self.history),
         }
 
     def to_onnx(self, graph: "Graph", features: "Features") -> str:
@@ -147,7 +149,7 @@ class BoostedModel:
             text=_single_precision(booster.model_to_string(num_iteration=best)),
             settings=settings,
             level=at_most(session.level, "threads"),
-            history=history,
+            history=history[9::10],
         )
 
     def load(self, folder: Path, task: Task, description: Mapping[str, Any]) -> FittedTrees:

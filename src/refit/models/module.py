@@ -21,23 +21,20 @@ not to matter.
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import Tensor, nn
 
-from refit.core.determinism import Level
 from refit.core.errors import ConfigError
-from refit.data.prepared import Arrays
 from refit.models import module_checks
+from refit.models.fitted_torch import FittedTorch, described_shape, train_module
 from refit.models.model import Data, Session, Shape
 from refit.models.module_export import convert
 from refit.tasks.task import Task
-from refit.training import inference, setup, weights
-from refit.training.loop import LoopParams, Trained, train
+from refit.training import setup, weights
+from refit.training.loop import LoopParams, Trained
 from refit.training.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -68,32 +65,8 @@ class Wrapped(Trainable):
         return [p for p in self.parameters() if p.ndim >= 2 and id(p) not in tables]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FittedModule:
+class FittedModule(FittedTorch[Wrapped]):
     """A trained module of the user's."""
-
-    module: Wrapped
-    shape: Shape
-    settings: LoopParams
-    task: Task
-    trained: Trained
-    level: Level
-
-    def predict(self, arrays: Arrays) -> np.ndarray:
-        """(N,) or (N, K) float32."""
-        return inference.predict(self.module, self.task, arrays)
-
-    def save(self, folder: Path) -> None:
-        """Write weights.safetensors."""
-        weights.save(folder, self.module)
-
-    def describe(self) -> dict[str, Any]:
-        """The module's shape, its parameters, and the losses of each epoch."""
-        return {
-            "shape": asdict(self.shape),
-            "settings": asdict(self.settings),
-            **self.trained.describe(),
-        }
 
     def to_onnx(self, graph: "Graph", features: "Features") -> str:
         """The converted module between the encoder's features and the task's prediction."""
@@ -103,8 +76,7 @@ class FittedModule:
         if self.shape.cardinalities:
             inputs["categorical"] = graph.cast(features.code_matrix(), TensorProto.INT32)
         (outputs,) = graph.embed(convert(self.module, self.shape), inputs)
-        mean, std = self.module.target_mean, self.module.target_std
-        return self.task.to_onnx(graph, outputs, (float(mean), float(std)))
+        return self.task.to_onnx(graph, outputs, self.scale)
 
 
 class UserModel:
@@ -124,30 +96,18 @@ class UserModel:
         module = self._make(data.shape, settings)
         where = str(self._file.__file__)
         level = module_checks.check(module, data, settings, level=session.level, where=where)
-        trained = train(
-            module,
-            data.train,
-            data.validation,
-            task=data.task,
-            settings=settings,
-            seed=session.seed,
-            checkpoints=session.checkpoints,
-            log=session.log,
-            stop=session.stop,
-        )
         return FittedModule(
             module=module,
             shape=data.shape,
             settings=settings,
             task=data.task,
-            trained=trained,
+            trained=train_module(module, data, settings, session),
             level=level,
         )
 
     def load(self, folder: Path, task: Task, description: Mapping[str, Any]) -> FittedModule:
         """The module that `save` and `describe` left."""
-        sizes = description["shape"]
-        shape = Shape(**{**sizes, "cardinalities": tuple(sizes["cardinalities"])})
+        shape = described_shape(description)
         settings = self.params(**description["settings"])
         module = self._make(shape, settings)
         weights.load(folder, module)
@@ -187,13 +147,13 @@ def find(dataset: str, name: str) -> UserModel:
 
 
 def _attribute(file: ModuleType, name: str, base: type) -> Any:
-    found = getattr(file, name, None)
-    if not (isinstance(found, type) and issubclass(found, base)):
+    attribute = getattr(file, name, None)
+    if not (isinstance(attribute, type) and issubclass(attribute, base)):
         raise ConfigError(
             f"the model's file must define {name}",
             where=str(file.__file__),
-            got="nothing of that name" if found is None else repr(found),
+            got="nothing of that name" if attribute is None else repr(attribute),
             expected=f"a class {name} that extends {base.__name__}",
             do="see docs/models.md for an example",
         )
-    return found
+    return attribute

@@ -20,7 +20,7 @@ With F numeric features, C categorical ones, batch B, T bins, width E and H:
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
@@ -31,14 +31,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refit.core.determinism import Level
 from refit.core.params import param
-from refit.data.prepared import Arrays
+from refit.models.fitted_torch import FittedTorch, described_shape, train_module
 from refit.models.model import Data, Session, Shape
 from refit.tasks.task import Task
-from refit.training import inference, setup, weights
+from refit.training import setup, weights
 from refit.training.linear_layer import Linear
-from refit.training.loop import LoopParams, Trained, train
+from refit.training.loop import LoopParams, Trained
 from refit.training.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -141,34 +140,13 @@ def bin_edges(bins: int) -> list[float]:
     return edges
 
 
-@dataclass(frozen=True, kw_only=True)
-class FittedNetwork:
+class FittedNetwork(FittedTorch[Network]):
     """A trained network."""
-
-    network: Network
-    task: Task
-    trained: Trained
-    level: Level
-
-    def predict(self, arrays: Arrays) -> np.ndarray:
-        """(N,) or (N, K) float32."""
-        return inference.predict(self.network, self.task, arrays)
-
-    def save(self, folder: Path) -> None:
-        """Write weights.safetensors."""
-        weights.save(folder, self.network)
-
-    def describe(self) -> dict[str, Any]:
-        """The network's shape, its parameters, and the losses of each epoch."""
-        return {
-            "shape": asdict(self.network.shape),
-            "settings": asdict(self.network.settings),
-            **self.trained.describe(),
-        }
 
     def to_onnx(self, graph: "Graph", features: "Features") -> str:
         """The nodes of `Network.forward` and of the task's prediction."""
-        return _to_onnx(self.network, self.task, graph, features)
+        outputs = _forward_in_onnx(self.module, graph, features)
+        return self.task.to_onnx(graph, outputs, self.scale)
 
 
 class NetworkModel:
@@ -181,42 +159,39 @@ class NetworkModel:
         """Train a network; resumes from the session's checkpoints."""
         setup.prepare(session.seed, session.level, session.threads)
         network = Network(data.shape, settings, seed=session.seed)
-        trained = train(
-            network,
-            data.train,
-            data.validation,
-            task=data.task,
+        return FittedNetwork(
+            module=network,
+            shape=data.shape,
             settings=settings,
-            seed=session.seed,
-            checkpoints=session.checkpoints,
-            log=session.log,
-            stop=session.stop,
+            task=data.task,
+            trained=train_module(network, data, settings, session),
+            level=session.level,
         )
-        return FittedNetwork(network=network, task=data.task, trained=trained, level=session.level)
 
     def load(self, folder: Path, task: Task, description: Mapping[str, Any]) -> FittedNetwork:
         """The network that `save` and `describe` left."""
-        shape, settings = description["shape"], description["settings"]
-        network = Network(
-            Shape(**{**shape, "cardinalities": tuple(shape["cardinalities"])}),
-            NetworkParams(**settings),
-        )
+        shape = described_shape(description)
+        settings = NetworkParams(**description["settings"])
+        network = Network(shape, settings)
         weights.load(folder, network)
-        trained = Trained.from_description(description)
         return FittedNetwork(
-            network=network, task=task, trained=trained, level=description["level"]
+            module=network,
+            shape=shape,
+            settings=settings,
+            task=task,
+            trained=Trained.from_description(description),
+            level=description["level"],
         )
 
 
-def _to_onnx(network: Network, task: Task, graph: "Graph", features: "Features") -> str:
+def _forward_in_onnx(network: Network, graph: "Graph", features: "Features") -> str:
     h = _linear(graph, _numbers(graph, network, features.numbers()), network, "numbers")
     if network.shape.cardinalities:
         h = graph.add("Add", h, _categories(graph, network, features.codes()))
     h = _silu(graph, h)
     for layer in range(len(network.hidden)):
         h = _silu(graph, _linear(graph, h, network, f"hidden.{layer}"))
-    outputs = _linear(graph, h, network, "head")
-    return task.to_onnx(graph, outputs, (float(network.target_mean), float(network.target_std)))
+    return _linear(graph, h, network, "head")
 
 
 def _numbers(graph: "Graph", network: Network, mapped: str) -> str:

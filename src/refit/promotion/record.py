@@ -7,6 +7,7 @@ repetition would do twice; a crash after it is finished by the next run.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from refit.core import paths
@@ -70,19 +71,31 @@ def record(
         evidence=evidence,
         cached=False,
     )
+    inputs = _inputs(candidate, lineage["data"])
     scored = judgement.scored.table()
     with decision_files.collected(candidate.root, candidate.name, scored) as folder:
-        registry.artifacts.log_evaluation(
-            version,
-            metrics=_metrics(candidate.metrics),
-            folders={
-                "evaluation": candidate.root / paths.EVALUATION,
-                decision_files.folder(key): folder,
-            },
-            report=decision.report,
-            inputs=_inputs(candidate, lineage["data"]),
-        )
+        context = {decision_files.folder(key): folder}
+        _log(registry, candidate, version, decision, context=context, inputs=inputs)
     return _enter(registry, candidate, version, decision)
+
+
+def _log(
+    registry: Registry,
+    candidate: Candidate,
+    version: Version,
+    decision: Decision,
+    *,
+    context: Mapping[str, Path],
+    inputs: Mapping[str, str],
+) -> None:
+    """Log what the decision is based on to the version's run."""
+    registry.artifacts.log_evaluation(
+        version,
+        metrics=_metrics(candidate.metrics),
+        folders={"evaluation": candidate.root / paths.EVALUATION, **context},
+        report=decision.report,
+        inputs=inputs,
+    )
 
 
 def _enter(

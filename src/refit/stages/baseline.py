@@ -8,6 +8,7 @@ import shutil
 
 from refit.core import files, params, paths
 from refit.data import prepared
+from refit.evaluation.baselines import BASELINES
 from refit.models import baselines
 from refit.models.baselines import BaselineParams
 from refit.tasks.catalog import find as find_task
@@ -31,7 +32,7 @@ def main() -> None:
             cardinalities=encoder.cardinalities,
             settings=settings,
         )
-        for name in baselines.NAMES
+        for name in BASELINES
     }
     for part in ("validation", "holdout"):
         arrays = parts[part]

@@ -35,7 +35,7 @@ def main() -> None:
         described = {
             "task": data.task.name,
             "dataset": dataset,
-            "model": {"name": settings.model, "level": fitted.level, **fitted.describe()},
+            "model": {"name": settings.model, **fitted.describe()},
             "seed": settings.seed,
             "rows": {"train": len(data.train), "validation": len(data.validation)},
             "determinism": {"level": fitted.level, "asked": level, **determinism.settings(level)},

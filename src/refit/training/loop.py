@@ -26,7 +26,7 @@ from refit.tasks.task import Task
 from refit.training import checkpoint
 from refit.training.checkpoint import Checkpoint
 from refit.training.inference import mean_loss, tensors
-from refit.training.optimizer import AdamW, Group
+from refit.training.optimizer import make_optimizer
 from refit.training.progress import Log, Progress, epoch_line, epoch_metrics
 from refit.training.schedule import batches, epoch_seed, learning_rate
 from refit.training.stop_signals import Stop, Stopped
@@ -113,17 +113,6 @@ def train(
         print(epoch_line(loop.progress, settings.epochs, seconds), flush=True)
         loop.save_or_stop(stop)
     return loop.finish(resumed_from)
-
-
-def make_optimizer(module: Trainable, weight_decay: float) -> AdamW:
-    """AdamW; only the parameters that the module names decay."""
-    decaying = module.decaying()
-    named = {id(parameter) for parameter in decaying}
-    others = [parameter for parameter in module.parameters() if id(parameter) not in named]
-    return AdamW(
-        Group(parameters=decaying, weight_decay=weight_decay),
-        Group(parameters=others, weight_decay=0.0),
-    )
 
 
 class _Loop:

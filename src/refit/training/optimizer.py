@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from refit.training.trainable import Trainable
+
 BETAS = (0.9, 0.98)
 EPSILON = 1e-8
 
@@ -89,3 +91,14 @@ class AdamW:
         """Set the state to what `state` returned."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
+
+
+def make_optimizer(module: Trainable, weight_decay: float) -> AdamW:
+    """AdamW; only the parameters that the module names decay."""
+    decaying = module.decaying()
+    named = {id(parameter) for parameter in decaying}
+    others = [parameter for parameter in module.parameters() if id(parameter) not in named]
+    return AdamW(
+        Group(parameters=decaying, weight_decay=weight_decay),
+        Group(parameters=others, weight_decay=0.0),
+    )
