@@ -89,7 +89,7 @@ class Project:
             text=True,
             capture_output=True,
             check=check,
-            timeout=240,
+            timeout=600,
         )
 
     def copy(self, root: Path) -> "Project":

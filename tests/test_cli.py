@@ -172,7 +172,7 @@ def test_an_unreachable_mlflow(projects: Any, tmp_path: Path) -> None:
         text=True,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 1
     assert "MLflow cannot be reached" in done.stderr

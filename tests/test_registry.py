@@ -341,7 +341,7 @@ def test_an_equal_challenger_is_rejected_and_a_policy_is_part_of_the_key(decided
     params.write_text(params.read_text().replace("confidence: 0.95\n", "confidence: 0.9\n"))
     assert not decide.decide(decided).cached
     params.write_text(params.read_text().replace("metric: log_loss", "metric: squared_error"))
-    with pytest.raises(ConfigError, match=r"promote\.metric.*such as log_loss"):
+    with pytest.raises(ConfigError, match=r"promote\.metric.*Expected one of log_loss"):
         decide.decide(decided)
 
 

@@ -54,7 +54,7 @@ class Stage:
         line = process.stdout.readline().strip()
         time.sleep(seconds)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=240)
         return process.returncode, line, errors
 
     def kill(self, step: int, seconds: float) -> None:
@@ -64,13 +64,13 @@ class Stage:
             time.sleep(0.005)
         time.sleep(seconds)
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=240)
         assert process.returncode == -signal.SIGKILL
 
     def finish(self) -> str:
         """Run to the end; returns the output."""
         process = self.start()
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
         return out
 

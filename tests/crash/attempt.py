@@ -23,7 +23,7 @@ DOORS = {
 STAGES = ("validate", "preprocess", "baseline", "train", "evaluate")
 LIMIT = 600.0
 """Seconds after which an undisturbed attempt counts as stuck."""
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds within which a stage must have ended after its run."""
 
 

@@ -81,7 +81,7 @@ def rows(root: Path, query: str) -> list[tuple[Any, ...]]:
     if not (root / DATABASE).exists():
         return []
     address = f"{(root / DATABASE).as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=0.1)) as database:
+    with closing(sqlite3.connect(address, uri=True, timeout=30)) as database:
         return sorted(database.execute(query).fetchall(), key=repr)
 
 

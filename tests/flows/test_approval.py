@@ -22,7 +22,7 @@ from refit.workspace import servers
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RETRIED = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND}
 """Answers after which a request is repeated: the database is locked, or the form not yet written."""
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds until a run must have reached a state."""
 
 
@@ -54,7 +54,7 @@ def up(project: Any) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(240)
 
 
 def ask(root: Path, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -66,7 +66,7 @@ def ask(root: Path, path: str, body: dict[str, Any] | None = None) -> Any:
     )
     for can_retry in (True, True, True, False):
         try:
-            with urllib.request.urlopen(request, timeout=20) as reply:
+            with urllib.request.urlopen(request, timeout=120) as reply:
                 return json.loads(reply.read() or b"null")
         except urllib.error.HTTPError as error:
             if error.code not in RETRIED or not can_retry:

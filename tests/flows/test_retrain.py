@@ -62,7 +62,7 @@ def ask(root: Path, path: str) -> Any:
         data=b"{}",
         headers={"content-type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=20) as reply:
+    with urllib.request.urlopen(request, timeout=120) as reply:
         return json.load(reply)
 
 

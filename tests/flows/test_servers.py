@@ -53,7 +53,7 @@ def test_simultaneous_starts_give_one_server(root: Path) -> None:
             )
             for _ in range(2)
         ]
-        one, two = (process.communicate(timeout=120)[0].split() for process in starting)
+        one, two = (process.communicate(timeout=240)[0].split() for process in starting)
     server = servers.running(root)["prefect"]
     assert one == two == [str(server.pid), str(server.port)]
     assert server.port != taken

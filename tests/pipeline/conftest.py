@@ -18,7 +18,7 @@ import pytest
 
 from refit.pipeline.dvc import StageResult, open_pipeline
 
-PATIENCE = 30.0
+PATIENCE = 180.0
 """Seconds after which a test that waits fails."""
 
 RUN = """\

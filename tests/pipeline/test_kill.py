@@ -19,7 +19,7 @@ from refit.core.orphans import die_with_parent
 die_with_parent()
 def mark(name):
     pathlib.Path(name).touch()
-    time.sleep({pause})
+    time.sleep({pause} if name != "{hold}" else 600)
 pathlib.Path("pid").write_text(str(os.getpid()))
 mark("begun")
 text = pathlib.Path("first.out").read_text()
@@ -45,14 +45,19 @@ stages:
     deps: [first.out]
     outs: [second.out]
 """
-PAUSE = 1.0
+UNTIL_THE_PARENT_DIES = """\
+pathlib.Path("loading").touch()
+parent = os.getppid()
+while os.getppid() == parent:
+    time.sleep(0.005)
+"""
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def define(repository: Any, *, pause: float, before: str = "") -> None:
+def define(repository: Any, *, pause: float = 0, hold: str = "", before: str = "") -> None:
     """The same stages and the same lock for any pause: work.py is not a dependency."""
     repository.define(STAGES)
-    repository.write("work.py", WORK.format(pause=pause, before=before))
+    repository.write("work.py", WORK.format(pause=pause, hold=hold, before=before))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def undisturbed() -> list[bytes]:
 def expected(make_repository: Callable[[str], Any], undisturbed: list[bytes]) -> bytes:
     if not undisturbed:
         repository = make_repository("undisturbed")
-        define(repository, pause=0)
+        define(repository)
         repository.run()
         undisturbed.append(repository.lock())
     return undisturbed[0]
@@ -101,7 +106,7 @@ def test_a_kill_ends_the_stage_and_the_next_run_works(
     """Only the parent is killed; its stage ends too, and either door finishes the work."""
     lock = expected(make_repository, undisturbed)
     repository = make_repository("repository")
-    define(repository, pause=PAUSE)
+    define(repository, hold=moment)
     process = repository.start(killed)
     repository.await_file(moment)
     stage = int(repository.read("pid"))
@@ -113,7 +118,7 @@ def test_a_kill_ends_the_stage_and_the_next_run_works(
     assert b"second:" not in repository.lock()
     assert repository.ran() == ["first"]
 
-    define(repository, pause=0)
+    define(repository)
     repository.through(door)
     assert repository.ran() == ["second"], "a finished stage does not run again"
     assert repository.read("second.out") == "1\n2\na: 1\n" * 2
@@ -128,7 +133,7 @@ def test_a_kill_while_the_result_is_recorded(
     """After a kill just when the stage has ended, the result is in the lock or is made again."""
     lock = expected(make_repository, undisturbed)
     repository = make_repository("repository")
-    define(repository, pause=0)
+    define(repository)
     process = repository.start("refit")
     repository.await_file("late")
     time.sleep(delay)
@@ -167,7 +172,7 @@ def test_a_kill_while_the_stage_is_still_loading(
     foster: str,
 ) -> None:
     """A stage whose parent was killed while Python was starting does no work."""
-    define(repository, pause=0, before="pathlib.Path('loading').touch(); time.sleep(1)")
+    define(repository, before=UNTIL_THE_PARENT_DIES)
     process = repository.start(door)
     repository.await_file("loading")
     (stage,) = psutil.Process(process.pid).children()
@@ -185,16 +190,16 @@ def test_ctrl_c_ends_run_and_stage(
     repository: Any, wait_until: Callable[[Callable[[], bool], str], None]
 ) -> None:
     """Ctrl-C, which a terminal sends to both, ends the run and its stage; nothing is recorded."""
-    define(repository, pause=PAUSE)
+    define(repository, hold="half")
     process = repository.start("refit")
     repository.await_file("half")
     stage = int(repository.read("pid"))
     for number in (stage, process.pid):
         psutil.Process(number).send_signal(signal.SIGINT)
-    assert "KeyboardInterrupt" in process.communicate(timeout=10)[1]
+    assert "KeyboardInterrupt" in process.communicate(timeout=180)[1]
     wait_until(lambda: not alive(stage), "the stage outlived its run")
     assert not (repository.root / "late").exists()
-    define(repository, pause=0)
+    define(repository)
     assert repository.run() == {"first": "Cached", "second": "Completed"}
 
 
@@ -213,7 +218,7 @@ def test_a_signal_that_ends_the_wait_also_ends_the_stage(
         repository.await_file("half")
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    define(repository, pause=PAUSE)
+    define(repository, hold="half")
     before = signal.signal(signal.SIGUSR1, cancel)
     try:
         threading.Thread(target=signal_at_half).start()
@@ -223,7 +228,7 @@ def test_a_signal_that_ends_the_wait_also_ends_the_stage(
         signal.signal(signal.SIGUSR1, before)
     wait_until(lambda: not alive(int(repository.read("pid"))), "the stage outlived the wait")
     assert not (repository.root / "late").exists()
-    define(repository, pause=0)
+    define(repository)
     assert repository.run() == {"first": "Cached", "second": "Completed"}
 
 
@@ -243,7 +248,7 @@ def test_after_a_kill_at_any_moment_both_doors_work(
         time.sleep(moments.uniform(0.3, 2.0))
         process.kill()
         process.wait()
-    define(repository, pause=0)
+    define(repository)
     # A `dvc repro` that was killed while it wrote its files needs the other door to repair them.
     repository.run()
     assert repository.read("second.out") == "1\n2\na: 1\n" * 2

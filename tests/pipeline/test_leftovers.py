@@ -19,7 +19,7 @@ from refit.pipeline.recovery import clear_rwlock
 STAGES = """\
 stages:
   slow:
-    cmd: touch started; for i in $(seq 500); do [ -e go ] && break; sleep 0.02; done; touch out
+    cmd: touch started; for i in $(seq 9000); do [ -e go ] && break; sleep 0.02; done; touch out
     deps: [data/rows]
     outs: [out]
 """

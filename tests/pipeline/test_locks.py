@@ -26,7 +26,7 @@ HOLD = """\
 import sys, time, zc.lockfile
 lock = zc.lockfile.LockFile(sys.argv[1])
 print("held", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 HOLD_OURS = """\
 import sys, time
@@ -34,7 +34,7 @@ from pathlib import Path
 from refit.workspace.lock import only_one
 with only_one(Path(sys.argv[1]), wait=0):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 WATCH = """\
 least = None
@@ -103,7 +103,7 @@ def test_dvc_lock_is_complete_at_every_moment(repository: Any) -> None:
         for _ in range(4):
             repository.run(force=True)
         repository.write("stop", "now")
-        assert watcher.communicate(timeout=30)[0] == f"{whole}\n"
+        assert watcher.communicate(timeout=180)[0] == f"{whole}\n"
     assert not list((repository.root / ".dvc/tmp").glob("*.part"))
 
 

@@ -12,7 +12,7 @@ from refit.pipeline.dvc import open_pipeline
 from refit.pipeline.stage_output import TAIL, Outcome
 
 # `gate NAME`: wait until the file is there; give up after ten seconds.
-GATE = "gate() { for i in $(seq 500); do [ -e $1 ] && return; sleep 0.02; done; exit 9; }"
+GATE = "gate() { for i in $(seq 9000); do [ -e $1 ] && return; sleep 0.02; done; exit 9; }"
 
 
 def stages(command: str) -> str:
@@ -140,8 +140,16 @@ def test_a_failed_stage_says_why(repository: Any, command: str, error: str) -> N
     assert error_of(repository, command) == f"stage tested failed: {error}"
 
 
-@pytest.mark.parametrize("command", [REFIT, f"exec {REFIT}", f"sh -c 'exec {REFIT}'"])
-def test_a_stage_of_refit_reports_its_error(repository: Any, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (f"exec {REFIT}", UNNAMED),
+        (f"exec sh -c 'exec {REFIT}'", UNNAMED),
+        (f"{REFIT} && true", "the run that started this stage has ended."),
+    ],
+    ids=["exec", "a shell that execs", "a shell between run and stage"],
+)
+def test_a_stage_of_refit_reports_its_error(repository: Any, command: str, error: str) -> None:
     """`python -m refit` reports its paragraph and prints it, too."""
     lines: list[str] = []
     repository.define(stages(command))
@@ -149,9 +157,9 @@ def test_a_stage_of_refit_reports_its_error(repository: Any, command: str) -> No
         pipeline.run("before", on_output=print)
         with pytest.raises(PipelineError) as caught:
             pipeline.run("tested", on_output=lines.append)
-    assert str(caught.value).startswith(f"stage tested failed: {UNNAMED}")
+    assert str(caught.value).startswith(f"stage tested failed: {error}")
     assert "\n" not in str(caught.value)
-    assert lines[-1].startswith(f"refit: {UNNAMED}")
+    assert lines[-1].startswith(f"refit: {error}")
 
 
 def test_output_of_c_code_arrives(repository: Any) -> None:

@@ -22,7 +22,7 @@ stages:
   slow:
     cmd: >-
       echo slow >> ran; touch started;
-      for i in $(seq 500); do [ -e go ] && break; sleep 0.02; done;
+      for i in $(seq 9000); do [ -e go ] && break; sleep 0.02; done;
       cat quick.out quick.out > slow.out
     deps: [quick.out]
     outs: [slow.out]
@@ -48,7 +48,7 @@ def undisturbed(make_repository: Callable[[str], Any]) -> bytes:
 
 
 def end(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=180)
     return process.returncode, out, err
 
 

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds within which the server must answer."""
 ACCOUNTS = ("postgres", "nobody")
 """Accounts that run the server if this process is root: PostgreSQL refuses root."""
@@ -61,7 +61,7 @@ def server() -> Iterator[str]:
     finally:
         if process is not None:
             process.send_signal(signal.SIGINT)  # fast shutdown: clients are disconnected
-            process.wait(20)
+            process.wait(120)
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -243,7 +243,7 @@ BROKEN = {"last entry", "first entry", "changed entry", "ledger"}
 def test_an_undamaged_ledger_is_confirmed(project: Any) -> None:
     """`refit history --verify` says so, with status 0."""
     decide.decide(project.root)
-    assert "the ledger is whole" in project.call("refit", "history", "--verify").stdout
+    assert "the ledger is complete" in project.call("refit", "history", "--verify").stdout
 
 
 @pytest.mark.parametrize("what", DAMAGE)

@@ -93,7 +93,7 @@ def test_a_long_report_is_cut_for_the_database(pumps: Path, tmp_path: Path) -> N
     )
     assert report.read_text() == "a line\n" * 999
     report.write_bytes(before)
-    text = connect(pumps).get_model_version("pumps", "2").description
+    text = connect(copy).get_model_version("pumps", "2").description
     assert text == "a line\n" * (DESCRIPTION_LIMIT // len("a line\n"))
 
 

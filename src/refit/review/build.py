@@ -1,5 +1,6 @@
 """Collect everything that a reviewer needs as one value; page, text and card only format it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -187,7 +188,7 @@ def _review(root: Path, registry: Registry, ledger: Ledger, subject: _Subject) -
         same_rows=table.same_rows,
         holdout=_holdout(version),
         compared=_count(*both.size) if both else "",
-        metrics=tuple(sorted(table.rows, key=lambda row: (row.name != metric, not row.better))),
+        metrics=_ordered(table.rows, metric),
         slice_metric=metric,
         slices=slice_table.rows(version, both, subject.comparing),
         chart_data=chart_data.chart_data(both) if both else None,
@@ -228,6 +229,11 @@ def _comparing(version: StoredVersion) -> Comparing:
 
 def _holdout(version: StoredVersion) -> str:
     return _count(version.metrics["rows"], version.metrics["blocks"]) if version.metrics else ""
+
+
+def _ordered(rows: Iterable[MetricRow], first: str) -> tuple[MetricRow, ...]:
+    """The metric of the decision, then those with a direction, then the others, each by name."""
+    return tuple(sorted(rows, key=lambda row: (row.name != first, not row.better, row.name)))
 
 
 def _count(rows: int, blocks: int) -> str:
