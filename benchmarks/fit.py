@@ -34,6 +34,7 @@ def network() -> None:
     from refit.models.catalog import TrainParams
     from refit.models.model import Data, Session
     from refit.models.network import NetworkModel, NetworkParams
+    from refit.training import loop
 
     level = determinism.STRICTEST
     threads = determinism.threads(level)
@@ -47,6 +48,7 @@ def network() -> None:
             checkpoints=Path(folder),
             log=lambda *_: None,
             stop=lambda: None,
+            train=loop.train,
         )
         started = time.perf_counter()
         fitted = NetworkModel().fit(data, settings, session)

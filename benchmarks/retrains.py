@@ -123,6 +123,7 @@ def _trained(data: "Data", later: "Arrays", seed: int, threads: int) -> "np.ndar
     from refit.models import catalog
     from refit.models.catalog import TrainParams
     from refit.models.model import Session
+    from refit.training import loop
 
     model = catalog.find(params.read(TrainParams, "train").model, "flights")
     with tempfile.TemporaryDirectory() as checkpoints, redirect_stdout(sys.stderr):
@@ -133,6 +134,7 @@ def _trained(data: "Data", later: "Arrays", seed: int, threads: int) -> "np.ndar
             checkpoints=Path(checkpoints),
             log=lambda *_: None,
             stop=lambda: None,
+            train=loop.train,
         )
         fitted = model.fit(data, params.read(model.params, model.name), session)
     return fitted.predict(later)

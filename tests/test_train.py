@@ -18,9 +18,9 @@ from refit.models.network import Network, NetworkParams
 from refit.tasks.catalog import find as find_task
 from refit.training import checkpoint, fingerprint, loop
 from refit.training.inference import mean_loss
-from refit.training.loop import Trained
 from refit.training.schedule import learning_rate
 from refit.training.stop_signals import Stop, Stopped
+from refit.training.trained import Trained
 
 BINARY = find_task("binary")
 SETTINGS: dict[str, Any] = {

@@ -28,6 +28,7 @@ from refit.models.boosted import (
 from refit.models.model import Data, Session
 from refit.serving import bundle, export
 from refit.tasks.catalog import TASKS, find
+from refit.training import loop
 from refit.training.stop_signals import Stop, Stopped
 
 SETTINGS = BoostedParams(
@@ -121,6 +122,7 @@ def session(*, threads: int = 1, level: Level = "any-x86", stop: Stop = lambda: 
         checkpoints=Path("unused"),
         log=lambda _values, _step: None,
         stop=stop,
+        train=loop.train,
     )
 
 

@@ -16,7 +16,8 @@ from refit.models import catalog, module, module_checks
 from refit.models.model import Data, Session, Shape
 from refit.models.module import Wrapped
 from refit.tasks.catalog import find as find_task
-from refit.training.loop import LoopParams
+from refit.training import loop
+from refit.training.loop_params import LoopParams
 
 SETTINGS = LoopParams(
     epochs=1,
@@ -247,6 +248,7 @@ def test_a_user_model_is_saved_and_loaded(tmp_path: Path) -> None:
         checkpoints=tmp_path / "checkpoints",
         log=lambda *_: None,
         stop=lambda: None,
+        train=loop.train,
     )
     fitted = user.fit(DATA, SETTINGS, session)
     fitted.save(tmp_path)

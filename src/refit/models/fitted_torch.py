@@ -12,8 +12,9 @@ from refit.data.prepared import Arrays
 from refit.models.model import Data, Session, Shape
 from refit.tasks.task import Task
 from refit.training import inference, weights
-from refit.training.loop import LoopParams, Trained, train
+from refit.training.loop_params import LoopParams
 from refit.training.trainable import Trainable
+from refit.training.trained import Trained
 
 Module = TypeVar("Module", bound=Trainable)
 
@@ -54,7 +55,7 @@ class FittedTorch(Generic[Module]):
 
 def train_module(module: Trainable, data: Data, settings: LoopParams, session: Session) -> Trained:
     """Train the module in place; resumes from the session's checkpoints."""
-    return train(
+    return session.train(
         module,
         data.train,
         data.validation,

@@ -6,7 +6,7 @@ one file in the dataset package with a `torch.nn.Module`; see `refit.models.modu
 Shapes: N rows, F numeric and C categorical features, K classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,12 +18,13 @@ from refit.data import prepared
 from refit.data.prepared import Arrays
 from refit.tasks.catalog import find as find_task
 from refit.tasks.task import Task
-from refit.training.progress import Log
-from refit.training.stop_signals import Stop
 
 if TYPE_CHECKING:
     from refit.serving.onnx_encoder import Features
     from refit.serving.onnx_graph import Graph
+    from refit.training.progress import Log
+    from refit.training.stop_signals import Stop
+    from refit.training.trained import Trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,13 @@ class Session:
     threads: int
     checkpoints: Path
     """Folder of this very computation; a model without steps leaves it alone."""
-    log: Log
-    stop: Stop
+    log: "Log"
+    stop: "Stop"
+    train: "Callable[..., Trained]"
+    """The loop for torch modules, `refit.training.loop.train`.
+
+    It is handed in, so that a stage that only loads a model does not depend on the loop.
+    """
 
 
 class Fitted(Protocol):

@@ -34,8 +34,9 @@ from refit.models.model import Data, Session, Shape
 from refit.models.module_export import convert
 from refit.tasks.task import Task
 from refit.training import setup, weights
-from refit.training.loop import LoopParams, Trained
+from refit.training.loop_params import LoopParams
 from refit.training.trainable import Trainable
+from refit.training.trained import Trained
 
 if TYPE_CHECKING:
     from refit.serving.onnx_encoder import Features

@@ -22,7 +22,7 @@ from refit.evaluation.predictions import largest_difference
 from refit.models import module_export
 from refit.models.model import Data
 from refit.training.inference import tensors
-from refit.training.loop import LoopParams
+from refit.training.loop_params import LoopParams
 from refit.training.optimizer import make_optimizer
 from refit.training.trainable import Trainable
 

@@ -62,6 +62,8 @@ def retrains(root: Path, count: int) -> Iterator[Retrain]:
 
 
 def _session(seed: int, checkpoints: Path) -> Session:
+    from refit.training import loop  # takes as long to import as torch
+
     return Session(
         seed=seed,
         level="machine",
@@ -69,6 +71,7 @@ def _session(seed: int, checkpoints: Path) -> Session:
         checkpoints=checkpoints,
         log=lambda *_: None,
         stop=lambda: None,
+        train=loop.train,
     )
 
 

@@ -10,7 +10,7 @@ from refit.models import catalog
 from refit.models.catalog import TrainParams
 from refit.models.model import Data, Fitted, Model, Session
 from refit.tracking.run import Tracker
-from refit.training import checkpoint, fingerprint, stop_signals
+from refit.training import checkpoint, fingerprint, loop, stop_signals
 
 
 def main() -> None:
@@ -66,5 +66,6 @@ def _fit(
             checkpoints=paths.CHECKPOINTS / key,
             log=tracker.log,
             stop=stop,
+            train=loop.train,
         )
         return model.fit(data, settings, session)

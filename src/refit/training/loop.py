@@ -10,68 +10,29 @@ not. Batches are slices of the mapped arrays by a permutation.
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from refit.core import files
 from refit.core.errors import DataError, TrainingError
-from refit.core.params import param
 from refit.data.prepared import Arrays
 from refit.tasks.task import Task
 from refit.training import checkpoint
 from refit.training.checkpoint import Checkpoint
 from refit.training.inference import mean_loss, tensors
+from refit.training.loop_params import LoopParams
 from refit.training.optimizer import make_optimizer
 from refit.training.progress import Log, Progress, epoch_line, epoch_metrics
 from refit.training.schedule import batches, epoch_seed, learning_rate
 from refit.training.stop_signals import Stop, Stopped
 from refit.training.trainable import Trainable
+from refit.training.trained import Trained
 
 STEPS_PER_LOG = 10
 CHECKPOINT_SECONDS = 30.0
 """A kill within an epoch costs no more work than this."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopParams:
-    """The parameters of the loop; every model that is trained in steps has them in its section."""
-
-    epochs: int = param("passes over the training rows, at most", minimum=1)
-    patience: int = param("epochs without a better validation loss before stopping", minimum=1)
-    batch_size: int = param("rows of a step", minimum=1, maximum=32_767)
-    learning_rate: float = param("peak learning rate", minimum=0)
-    warmup_share: float = param("share of all steps with a rising rate", minimum=0, maximum=1)
-    weight_decay: float = param("AdamW's decay of matrices", minimum=0)
-    clip_norm: float = param("largest norm of the whole gradient", minimum=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """How the module came to the weights of its best epoch."""
-
-    history: list[dict[str, float]]
-    best_epoch: int
-    steps: int
-    resumed_from: int = 0
-    """The step of the last checkpoint, 0 without one."""
-
-    def describe(self) -> dict[str, Any]:
-        """The same for a resumed training as for one that was not stopped."""
-        return {
-            "best_epoch": self.best_epoch,
-            "steps": self.steps,
-            "history": files.rounded(self.history),
-        }
-
-    @classmethod
-    def from_description(cls, description: Mapping[str, Any]) -> "Trained":
-        """What `describe` gave."""
-        return cls(**{key: description[key] for key in ("history", "best_epoch", "steps")})
 
 
 def train(

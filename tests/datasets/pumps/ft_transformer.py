@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from refit.core.params import param
 from refit.models.model import Shape
-from refit.training.loop import LoopParams
+from refit.training.loop_params import LoopParams
 
 
 @dataclass(frozen=True, kw_only=True)
