@@ -3,9 +3,11 @@
 import compileall
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from refit.core import files
+from refit.core import files, paths
 from refit.pipeline import stage_deps
 from refit.workspace.lock import only_one
 
@@ -51,7 +53,7 @@ HEAVY = {
     "test_approval.py": "runs of a real worker that wait for a person",
     "test_processors.py": "emulated processors, and trainings on 1, 2 and 4 threads",
 }
-"""Files that only `make test-all` runs, and what they do."""
+"""Files that only `make test-all` runs, and what they do; single tests have the mark themselves."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -97,6 +99,12 @@ class Project:
         shutil.copytree(self.root, root, symlinks=True, ignore=shutil.ignore_patterns(".refit"))
         return Project(root)
 
+    def copy_with_registry(self, root: Path) -> "Project":
+        """The project and its registry in another folder."""
+        shutil.copytree(self.root, root, symlinks=True)
+        move_registry(self.root, root)
+        return Project(root)
+
     def picture(self) -> dict[str, str]:
         """Every file but caches of compiled code and DVC's own notes, with its digest."""
         left_out = {"__pycache__", ".venv", "tmp"}
@@ -111,6 +119,19 @@ class Project:
         params = yaml.safe_load(path.read_text())
         params[section] |= values
         path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def move_registry(before: Path, after: Path) -> None:
+    """Let the copied registry name the artifacts of the copy: MLflow stores absolute addresses."""
+    with closing(sqlite3.connect(after / paths.MLFLOW)) as database, database:
+        tables = database.execute("select name from sqlite_master where type = 'table'")
+        for (table,) in tables.fetchall():
+            for _, column, kind, *_ in database.execute(f"pragma table_info({table})").fetchall():
+                if "CHAR" in kind or "TEXT" in kind:
+                    database.execute(
+                        f'update {table} set "{column}" = replace("{column}", ?, ?)',
+                        (str(before), str(after)),
+                    )
 
 
 def write_pumps(raw: Path) -> None:
@@ -251,10 +272,10 @@ def common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return (own if worker_id == "master" else own.parent) / "common"
 
 
-def once(folder: Path, make: Callable[[Path], object]) -> Project:
+def make_once(folder: Path, make: Callable[[Path], object]) -> Project:
     """The project that the first of pytest's processes to want it makes in the folder."""
     made = folder.with_suffix(".made")
-    with only_one(folder.with_suffix(".lock"), wait=280):
+    with only_one(folder.with_suffix(".lock"), wait=3600):
         if not made.exists():
             make(folder)
             made.touch()
@@ -262,11 +283,17 @@ def once(folder: Path, make: Callable[[Path], object]) -> Project:
 
 
 @pytest.fixture(scope="session")
+def once(common: Path) -> Callable[[str, Callable[[Path], object]], Project]:
+    """Projects by name, each made by the first of pytest's processes to want it."""
+    return lambda name, make: make_once(common / name, make)
+
+
+@pytest.fixture(scope="session")
 def new_project(common: Path) -> Callable[[Path, str], Project]:
     """Makes a fresh project in a folder, of a dataset, nothing run yet."""
 
     def new(root: Path, dataset: str) -> Project:
-        return once(common / f"new-{dataset}", lambda at: make_project(at, dataset)).copy(root)
+        return make_once(common / f"new-{dataset}", lambda at: make_project(at, dataset)).copy(root)
 
     return new
 
@@ -309,7 +336,7 @@ def projects(
 
     def get(dataset: str) -> Project:
         if dataset not in shared:
-            project = once(common / dataset, lambda root: make(root, dataset))
+            project = make_once(common / dataset, lambda root: make(root, dataset))
             shared[dataset] = project, project.picture()
         return shared[dataset][0]
 

@@ -20,7 +20,10 @@ METRICS = {
 }
 
 
-@pytest.mark.parametrize("dataset", METRICS)
+@pytest.mark.parametrize(
+    "dataset",
+    ["pumps", *(pytest.param(d, marks=pytest.mark.heavy) for d in ("parcels", "meters"))],
+)
 def test_a_dataset_goes_through_both_doors(
     projects: Callable[[str], Any], dataset: str, tmp_path: Path
 ) -> None:

@@ -370,6 +370,7 @@ decide(Path.cwd())
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("step", ["register", "log", "record", "enter", "tag", "alias"])
 def test_a_crash_in_the_middle_is_completed(decided: Path, step: str) -> None:
     """After a kill before any step of a promotion, the next run ends as an undisturbed one."""

@@ -63,6 +63,7 @@ def picture(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_a_version_of_a_dirty_workspace_is_reproduced(project: Any) -> None:
     """Uncommitted code and parameters are kept in a commit, run again, and graded."""
     root = project.root
@@ -124,6 +125,7 @@ def test_the_best_grade_stays() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_randomness_is_found_where_it_enters(project: Any) -> None:
     """A stage that is not deterministic is named with what differs, and its version is tagged."""
     root = project.root
@@ -192,6 +194,7 @@ def test_what_cannot_be_reproduced_is_an_error(project: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_two_clones_share_everything_through_the_remotes(project: Any, tmp_path: Path) -> None:
     """What one clone computed and sent, another restores without computing, and reproduces."""
     root = project.root

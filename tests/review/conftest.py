@@ -23,23 +23,30 @@ def _own_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def decided(
-    projects: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+    projects: Callable[[str], Any],
+    once: Callable[[str, Callable[[Path], object]], Any],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], Path]:
     """Copies of projects with two versions, the second with a hostile slice; tests must not change them."""
+
+    def make(root: Path, dataset: str) -> None:
+        projects(dataset).copy(root)
+        _decide(root, dataset)
+        files.write_json(
+            root / SIGNATURE, files.read_json(root / SIGNATURE) | {"note": "challenger"}
+        )
+        slices = files.read_json(root / SLICES)
+        slices[0]["value"] = HOSTILE
+        files.write_json(root / SLICES, slices)
+        _decide(root, dataset)
+
     roots: dict[str, Path] = {}
 
     def get(dataset: str) -> Path:
         if dataset not in roots:
-            copy = projects(dataset).copy(tmp_path_factory.mktemp("review") / dataset).root
-            _decide(copy, dataset)
-            changed = files.read_json(copy / SIGNATURE) | {"note": "challenger"}
-            files.write_json(copy / SIGNATURE, changed)
-            slices = files.read_json(copy / SLICES)
-            for entry in slices[:1]:
-                entry["value"] = HOSTILE
-            files.write_json(copy / SLICES, slices)
-            _decide(copy, dataset)
-            roots[dataset] = copy
+            made = once(f"review-{dataset}", lambda root: make(root, dataset))
+            copy = tmp_path_factory.mktemp("review") / dataset
+            roots[dataset] = made.copy_with_registry(copy).root
         return roots[dataset]
 
     return get

@@ -57,7 +57,10 @@ def render(root: Path, dataset: str, number: int) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", ["pumps", "parcels", "meters", "calls"])
+@pytest.mark.parametrize(
+    "dataset",
+    ["pumps", "calls", *(pytest.param(d, marks=pytest.mark.heavy) for d in ("parcels", "meters"))],
+)
 def test_the_page_is_complete_and_loads_nothing(
     decided: Callable[[str], Path], dataset: str
 ) -> None:
