@@ -18,6 +18,7 @@ import pytest
 
 from refit.core.errors import SetupError
 from refit.workspace import servers
+from refit.workspace.ports import reserved
 
 ENSURE = """\
 import sys
@@ -62,6 +63,22 @@ def test_simultaneous_starts_give_one_server(root: Path) -> None:
     with closing(sqlite3.connect(root / ".refit/prefect/prefect.db")) as database:
         assert database.execute("select count(*) from flow_run").fetchone() == (0,)
     assert {path.name for path in root.iterdir()} == {".refit"}
+
+
+def test_two_projects_never_get_one_port() -> None:
+    """A port is another's from its reservation on, and free again when the server has ended."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        preferred = probe.getsockname()[1]
+    with reserved(preferred) as first, reserved(preferred) as second:
+        assert first.port == preferred != second.port
+        command = [sys.executable, "-c", "input()"]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(first.descriptor,))
+    with reserved(preferred) as third:
+        assert third.port not in {preferred, 0}
+    server.communicate(b"end\n")
+    with reserved(preferred) as fourth:
+        assert fourth.port == preferred
 
 
 def test_a_second_of_a_kind_is_refused(root: Path) -> None:

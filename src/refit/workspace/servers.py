@@ -10,7 +10,6 @@ import http
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,9 +23,9 @@ import psutil
 from refit.core import files, paths
 from refit.core.errors import SetupError
 from refit.workspace.lock import only_one
+from refit.workspace.ports import HOST, reserved
 from refit.workspace.project import environment, mlflow_uri
 
-HOST = "127.0.0.1"
 GRACE = 10.0
 """Seconds that a server may take to end after SIGTERM."""
 PATIENCE = 120.0
@@ -138,7 +137,13 @@ def launch(root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, 
 
 
 def _launch(
-    root: Path, name: str, command: tuple[str, ...], extra: Mapping[str, str], *, port: int
+    root: Path,
+    name: str,
+    command: tuple[str, ...],
+    extra: Mapping[str, str],
+    *,
+    port: int,
+    inherited: tuple[int, ...] = (),
 ) -> Server:
     log = root / paths.LOGS / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +156,7 @@ def _launch(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=inherited,
         )
     created = psutil.Process(process.pid).create_time()
     server = Server(name=name, pid=process.pid, created=created, port=port)
@@ -179,10 +185,12 @@ def prefect_environment(server: Server) -> dict[str, str]:
 
 def _start(root: Path, name: str) -> Server:
     kind = _kinds(root)[name]
-    port = _free_port(kind.port)
-    command = tuple(part.format(port=port) for part in kind.command)
-    api = {"PREFECT_API_URL": f"http://{HOST}:{port}/api"} if name == "prefect" else {}
-    server = _launch(root, name, command, api, port=port)
+    with reserved(kind.port) as reservation:
+        port = reservation.port
+        command = tuple(part.format(port=port) for part in kind.command)
+        api = {"PREFECT_API_URL": f"http://{HOST}:{port}/api"} if name == "prefect" else {}
+        inherited = (reservation.descriptor,)
+        server = _launch(root, name, command, api, port=port, inherited=inherited)
     if name == "prefect":
         _profile(root, server)
     return server
@@ -240,16 +248,6 @@ def _answers(port: int, path: str) -> bool:
         connection.request("GET", path)
         return connection.getresponse().status == http.HTTPStatus.OK
     return False
-
-
-def _free_port(preferred: int) -> int:
-    """The preferred port, or any free one where another program has it."""
-    for port in (preferred, 0):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
-    raise SetupError("no port is free", where=HOST)
 
 
 @contextmanager
