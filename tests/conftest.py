@@ -65,6 +65,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.heavy)
 
 
+EMPTY_REGISTRY = paths.STATE / "empty.db"
+"""MLflow's database without rows. MLflow takes seconds to make one, so copies begin with this."""
+MAKE_REGISTRY = """\
+import sys
+from pathlib import Path
+from refit.tracking.client import connect
+connect(Path(sys.argv[1]))
+"""
+
+
 @dataclass(frozen=True)
 class Project:
     """A project in a folder of its own."""
@@ -97,6 +107,9 @@ class Project:
     def copy(self, root: Path) -> "Project":
         """The project in another folder, with what its stages have made, its registry empty."""
         shutil.copytree(self.root, root, symlinks=True, ignore=shutil.ignore_patterns(".refit"))
+        if (self.root / EMPTY_REGISTRY).exists():
+            (root / paths.STATE).mkdir()
+            shutil.copy(self.root / EMPTY_REGISTRY, root / paths.MLFLOW)
         return Project(root)
 
     def copy_with_registry(self, root: Path) -> "Project":
@@ -282,6 +295,11 @@ def make_once(folder: Path, make: Callable[[Path], object]) -> Project:
     return Project(folder)
 
 
+def _make_registry(root: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
+    subprocess.run([sys.executable, "-c", MAKE_REGISTRY, str(root)], check=True, env=environment)
+
+
 @pytest.fixture(scope="session")
 def once(common: Path) -> Callable[[str, Callable[[Path], object]], Project]:
     """Projects by name, each made by the first of pytest's processes to want it."""
@@ -333,6 +351,8 @@ def projects(
         if dataset == "parcels":
             project.call("refit", "ingest")
         project.call("dvc", "repro")
+        made = make_once(common / "registry", _make_registry)
+        shutil.copy(made.root / paths.MLFLOW, root / EMPTY_REGISTRY)
 
     def get(dataset: str) -> Project:
         if dataset not in shared:

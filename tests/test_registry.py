@@ -14,7 +14,8 @@ from mlflow.exceptions import MlflowException
 
 from refit.core import files
 from refit.core.errors import ConfigError, PipelineError, RegistryError
-from refit.promotion import approval, decide
+from refit.promotion import decide
+from refit.promotion.history import verify
 from refit.promotion.scoring import LINEAR
 from refit.registry import reconcile
 from refit.registry.entry import ENTRY_TAG, Entry, Kind
@@ -283,6 +284,7 @@ def test_the_sqlite_reader_gives_the_answers_of_mlflow(root: Path, tmp_path: Pat
         digest = registry.versions.get(number).digest
         assert reader.versions.find(digest) == registry.versions.find(digest)
         assert reader.versions.entry_tags() == registry.versions.entry_tags()
+        assert reader.versions.all() == registry.versions.all()
     connect(root).delete_model_version("read-ledger", "1")
     assert reader.ledger.read() == registry.ledger.read()
     assert reader.versions.find("c" * 64) is None
@@ -391,7 +393,7 @@ def test_a_crash_in_the_middle_is_completed(decided: Path, step: str) -> None:
     assert champion.decision(entry.evidence) == champion.decisions()[0]
     assert decision.key == entry.key
     assert decide.decide(decided).cached
-    assert approval.verify(decided) == []
+    assert verify(decided) == []
 
 
 @pytest.mark.slow
@@ -417,7 +419,7 @@ def test_the_same_decision_of_another_machine_stands(
     ((_, entry),) = registry.ledger.read().entries
     assert entry.version is not None
     assert list(registry.versions.get(entry.version).recorded) == [entry.evidence]
-    assert approval.verify(decided) == []
+    assert verify(decided) == []
 
 
 @pytest.mark.parametrize("kind", ["broken database", "driver"])

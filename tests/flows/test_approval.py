@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from refit.promotion import approval
+from refit.promotion import approval, history
 from refit.registry.registry import Registry
 from refit.workspace import servers
 
@@ -117,7 +117,7 @@ def test_a_run_waits_for_a_person(project: Any) -> None:
         assert reply["status"] == "ACCEPT"
         assert wait(root, run, "Completed")["message"] == "Version 1 is champion now."
         assert answer(root, run, answer="reject")["status"] != "ACCEPT"
-    entry = approval.history(root).entries[-1][1]
+    entry = history.read(root).entries[-1][1]
     assert (entry.kind, entry.who, entry.why, entry.after) == ("approve", "ann", "looks right", 1)
     assert Registry.open(root).aliases.get("champion") == 1
 
@@ -138,7 +138,7 @@ def test_the_first_answer_counts(project: Any) -> None:
         shown = project.call("refit", "approve", "1", "--why", "now it is").stdout
         assert "the run that waited in Prefect has ended" in shown
         assert "approve by" in wait(root, run, "Overtaken")["message"]
-    kinds = [entry.kind for _, entry in approval.history(root).entries]
+    kinds = [entry.kind for _, entry in history.read(root).entries]
     assert kinds == ["wait", "reject", "wait", "approve"]
     assert Registry.open(root).aliases.get("champion") == 1
 

@@ -16,7 +16,7 @@ import postgres
 import pytest
 
 from refit.core import files
-from refit.promotion import approval
+from refit.promotion import history
 from refit.registry.entry import Entry
 from refit.registry.registry import Registry
 from refit.tracking.client import connect
@@ -105,7 +105,7 @@ def enter_together(commands: list[list[str]]) -> None:
 
 
 def entries(root: Path) -> list[Entry]:
-    return [entry for _, entry in approval.history(root).entries]
+    return [entry for _, entry in history.read(root).entries]
 
 
 def test_twenty_simultaneous_promotions(
@@ -125,7 +125,7 @@ def test_twenty_simultaneous_promotions(
     assert {(entry.version, entry.before or 0) for entry in entered} == set(decided)
     shared = Registry.open(roots[0])
     assert shared.aliases.get("champion") == entered[-1].after
-    assert approval.verify(roots[1]) == []
+    assert history.verify(roots[1]) == []
     versions = shared.versions.all()
     assert len(versions) == MANY
     assert all(sum("refit.decision." in tag for tag in version.tags) == 1 for version in versions)
@@ -139,7 +139,7 @@ def test_one_candidate_on_several_machines_is_decided_once(
     decided = decide_together(roots)
     (entry,) = entries(roots[0])
     assert {version for version, _ in decided} == {entry.version}
-    assert approval.verify(roots[0]) == []
+    assert history.verify(roots[0]) == []
     assert [version.number for version in Registry.open(roots[0]).versions.all()] == [entry.version]
 
 

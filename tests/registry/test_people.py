@@ -16,7 +16,7 @@ import pytest
 
 from refit.core import files
 from refit.core.errors import RegistryError
-from refit.promotion import approval, decide, judge
+from refit.promotion import approval, decide, history, judge
 from refit.promotion.decision import Decision
 from refit.registry.artifacts import EXAMPLES_FILE
 from refit.registry.entry import ENTRY_TAG
@@ -60,7 +60,7 @@ def ask_a_person(project: Any) -> None:
 
 
 def kinds(root: Path) -> list[tuple[str, int | None, int | None]]:
-    return [(e.kind, e.version, e.after) for _, e in approval.history(root).entries]
+    return [(e.kind, e.version, e.after) for _, e in history.read(root).entries]
 
 
 def stored(root: Path, number: int, name: str) -> Path:
@@ -110,8 +110,8 @@ def test_which_version_was_live_is_known_afterwards(project: Any) -> None:
     """The ledger says it for every moment, and the command prints it."""
     before = datetime.now(UTC)
     decide.decide(project.root)
-    assert approval.live(project.root, before - timedelta(days=1)) is None
-    assert approval.live(project.root, datetime.now(UTC)) == 1
+    assert history.live(project.root, before - timedelta(days=1)) is None
+    assert history.live(project.root, datetime.now(UTC)) == 1
     printed = project.call("refit", "history", "--at", "2100-01-01T12:00").stdout
     assert printed == "version 1\n"
     assert "no version" in project.call("refit", "history", "--at", "2013-11-15T12:00+0100").stdout
@@ -145,7 +145,7 @@ def test_a_newer_candidate_takes_the_place_of_one_that_waits(project: Any) -> No
     candidate(root, 1)
     candidate(root, 2)
     assert kinds(root)[1:] == [("wait", 2, 1), ("wait", 3, 1)]
-    entry = approval.history(root).entries[-1][1]
+    entry = history.read(root).entries[-1][1]
     assert entry.why.endswith("It replaces version 2, which waited.")
     with pytest.raises(
         RegistryError, match=r"version 2 does not wait.*entry 3.*Expected version 3"
@@ -256,10 +256,10 @@ def test_every_change_by_hand_is_found(project: Any, what: str) -> None:
     root = project.root
     decide.decide(root)
     candidate(root, 1)
-    assert approval.verify(root) == []
+    assert history.verify(root) == []
     assert doctor._ledger(root).ok
     change_by_hand(root, what)
-    assert any(fault.startswith(DAMAGE[what]) for fault in approval.verify(root))
+    assert any(fault.startswith(DAMAGE[what]) for fault in history.verify(root))
     printed = project.call("refit", "history", "--verify", check=False)
     assert printed.returncode == 1
     assert f"wrong {DAMAGE[what]}" in printed.stdout
@@ -275,7 +275,7 @@ def test_every_change_by_hand_is_found(project: Any, what: str) -> None:
             decide.decide(root)
     if what in BROKEN or what == "version":
         approval.rollback(root, 1, why="from the backup's list", who="ann")
-        entry = approval.history(root).entries[-1][1]
+        entry = history.read(root).entries[-1][1]
         assert entry.kind == ("repair" if what in BROKEN else "rollback")
     decided = candidate(root, 2)
     assert decided.outcome == "promote"

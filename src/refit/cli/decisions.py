@@ -42,21 +42,22 @@ def history(
     ] = None,
 ) -> None:
     """Print the ledger: every decision and answer, who made it, why, and the champion after it."""
-    from refit.promotion import approval
+    from refit.promotion.history import live, read
+    from refit.promotion.history import verify as errors_of
 
     root = at_root()
     if at is not None:
         moment = at if at.tzinfo else at.replace(tzinfo=UTC)
-        champion = approval.live(root, moment)
+        champion = live(root, moment)
         console.print(f"version {champion}" if champion else "no version was champion then")
         return
-    for number, entry in approval.history(root).entries:
+    for number, entry in read(root).entries:
         console.print(
             f"{number:4}  {entry.moment:%Y-%m-%d %H:%M:%S}  [bold]{entry.kind:10}[/]"
             f" {_champions(entry.before, entry.after):12} {escape(f'{entry.who}: {entry.why}')}"
         )
     if verify:
-        _print_errors(approval.verify(root))
+        _print_errors(errors_of(root))
 
 
 @app.command()

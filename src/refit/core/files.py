@@ -2,19 +2,23 @@
 
 Every writer writes a temporary file beside the target, flushes it to disk and renames it. A reader,
 or the next run after a crash, sees the old file or the new one, never half of one.
+
+Polars and NumPy are imported where they are used: a command that reads no table need not wait.
 """
 
 import hashlib
 import io
 import json
+import math
 import os
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from refit.core.errors import DataError, DiskError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
 
 SIGNIFICANT_DIGITS = 6
 
@@ -61,18 +65,20 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+def write_parquet(frame: "pl.DataFrame", path: Path) -> None:
     """Write a table. Its columns are joined to one chunk each: Parquet's bytes depend on chunks."""
     buffer = io.BytesIO()
     frame.rechunk().write_parquet(buffer, compression="zstd", statistics=True)
     write_bytes(path, buffer.getbuffer())
 
 
-def read_parquet(path: Path) -> pl.DataFrame:
+def read_parquet(path: Path) -> "pl.DataFrame":
     """Read a table, or say which file is unreadable.
 
     Memory mapping is off: DVC may replace the file (a hard link into its cache) while it is open.
     """
+    import polars as pl
+
     try:
         return pl.read_parquet(path, memory_map=False)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -85,18 +91,22 @@ def read_parquet(path: Path) -> pl.DataFrame:
         ) from error
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
+def write_array(path: Path, array: "np.ndarray") -> None:
     """Write a numeric array as .npy, row after row, without pickle."""
+    import numpy as np
+
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
     write_bytes(path, buffer.getbuffer())
 
 
-def map_array(path: Path) -> np.ndarray:
+def map_array(path: Path) -> "np.ndarray":
     """Map a .npy file: pages are read as they are used, and nothing is copied.
 
     Mapped copy-on-write, so that torch may hold it as writable while the file stays as it is.
     """
+    import numpy as np
+
     try:
         mapped: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -143,8 +153,8 @@ def rounded(value: Any) -> Any:
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [rounded(item) for item in value]
-    if isinstance(value, np.generic):
+    if hasattr(value, "item"):  # a number of NumPy's
         value = value.item()
     if isinstance(value, float):
-        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if np.isfinite(value) else None
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
     return value

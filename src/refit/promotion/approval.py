@@ -5,18 +5,16 @@ whether it still predicts what it predicted for its example rows when it was reg
 """
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from refit.core import files
 from refit.core.errors import RefitError, RegistryError
 from refit.evaluation.predictions import TOLERANCE
+from refit.promotion import history
 from refit.registry import reconcile
-from refit.registry.aliases import expected_aliases
 from refit.registry.artifacts import EXAMPLES_FILE
-from refit.registry.entry import Entry, Kind, text_digest
+from refit.registry.entry import Entry, Kind
 from refit.registry.ledger import Ledger
 from refit.registry.registry import Registry
 from refit.registry.version import EXAMPLES, Version
@@ -121,7 +119,7 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
 
 def answered(root: Path, number: int) -> str:
     """Why a version that waited does so no longer; '' while it waits."""
-    ledger = history(root)
+    ledger = history.read(root)
     if ledger.waiting == number:
         return ""
     return f"version {number} does not wait: {_ended(ledger, number)}"
@@ -143,39 +141,6 @@ def check(registry: Registry, version: Version) -> str:
     if not difference <= TOLERANCE:
         raise _refused(version, f"its predictions differ from the stored ones by {difference:.2g}")
     return CHECKED
-
-
-def history(root: Path) -> Ledger:
-    """The ledger as it stands."""
-    return Registry.open(root).ledger.read()
-
-
-def verify(root: Path) -> list[str]:
-    """What `refit history --verify` finds: changed or missing entries, aliases, lost evidence."""
-    registry = Registry.open(root)
-    versions = registry.versions.all()
-    ledger = registry.ledger.read()
-    entry_tags = {version.number: version.entry_tags for version in versions}
-    errors = [damage.message for damage in ledger.unrepaired(entry_tags)]
-    for alias, wanted in expected_aliases(ledger).items():
-        named = registry.aliases.get(alias)
-        if named != wanted:
-            errors.append(
-                f"the alias {alias} names {_version(named)}, the ledger {_version(wanted)}: it was"
-                " moved by hand, or a decision was interrupted; the next run corrects it"
-            )
-    tags = {version.number: version.tags for version in versions}
-    errors += [
-        f"{_version(number)} was champion or waits, but is gone from the registry"
-        for number in sorted({*ledger.champions(), *([ledger.waiting] if ledger.waiting else [])})
-        if number not in tags
-    ]
-    return errors + _lost_evidence(ledger, tags)
-
-
-def live(root: Path, moment: datetime) -> int | None:
-    """The version that was champion at the moment."""
-    return history(root).live(moment)
 
 
 def _entry(
@@ -238,7 +203,7 @@ def _target(ledger: Ledger, to: int | None, *, any_version: bool) -> int | None:
 
 def _already(target: int | None) -> RegistryError:
     return RegistryError(
-        f"{_version(target)} is champion already" if target else "there is no champion already",
+        f"version {target} is champion already" if target else "there is no champion already",
         do="`refit history` prints what was decided",
     )
 
@@ -257,19 +222,3 @@ def _difference(folder: Path, examples: Path, version: Version) -> float:
         return input_example.difference(folder, examples)
     except RefitError as error:
         raise _refused(version, f"its bundle does not predict: {error}") from error
-
-
-def _version(number: int | None) -> str:
-    return f"version {number}" if number else "no version"
-
-
-def _lost_evidence(ledger: Ledger, tags: Mapping[int, Mapping[str, str]]) -> list[str]:
-    """Decisions in the ledger whose evidence does not stand on their version, if that is there."""
-    kept = {
-        number: {text_digest(text) for text in found.values()} for number, found in tags.items()
-    }
-    return [
-        f"the evidence of entry {number} on version {entry.version} was changed or is gone"
-        for number, entry in ledger.entries
-        if entry.evidence and entry.version in kept and entry.evidence not in kept[entry.version]
-    ]

@@ -2,8 +2,10 @@
 
 from typing import Protocol
 
+from refit.core.errors import RegistryError
 from refit.registry.ledger import EntryTags, Ledger
 from refit.registry.version import Version
+from refit.tracking import errors
 
 
 class VersionReader(Protocol):
@@ -14,6 +16,9 @@ class VersionReader(Protocol):
 
     def find(self, digest: str) -> Version | None:
         """The version whose bundle has this digest."""
+
+    def all(self) -> list[Version]:
+        """Every version, the oldest first."""
 
     def entry_tags(self) -> EntryTags:
         """The entry tags of each version that has any."""
@@ -47,3 +52,26 @@ class Reader(Protocol):
     @property
     def ledger(self) -> LedgerReader:
         """The ledger of decisions about them."""
+
+
+def champion(reader: Reader, ledger: Ledger) -> Version | None:
+    """The champion by the ledger; None if there is none.
+
+    Raises:
+        RegistryError: its version was deleted.
+    """
+    if ledger.champion is None:
+        return None
+    try:
+        return reader.versions.get(ledger.champion)
+    except RegistryError as error:
+        if not errors.is_missing(error):
+            raise
+        raise RegistryError(
+            f"the champion, version {ledger.champion}, was deleted by hand",
+            where="the registered model",
+            got="nothing under that number",
+            expected="the version that the ledger names",
+            do="`refit rollback --to V --why ...` makes an earlier version champion again;"
+            " `--to none` starts again against the linear baseline",
+        ) from error.__cause__

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refit.core import params, paths
-from refit.core.errors import RegistryError
 from refit.registry.aliases import Aliases
 from refit.registry.artifacts import Artifacts
 from refit.registry.client import Connection
 from refit.registry.ledger import Ledger
 from refit.registry.ledger_store import LedgerStore
+from refit.registry.reader import champion
 from refit.registry.tags import Tags
 from refit.registry.version import Version
 from refit.registry.versions import Versions
-from refit.tracking import errors
 from refit.workspace.lock import only_one
 
 LOCK_SECONDS = 300.0
@@ -67,21 +66,7 @@ class Registry:
         Raises:
             RegistryError: its version was deleted.
         """
-        if ledger.champion is None:
-            return None
-        try:
-            return self.versions.get(ledger.champion)
-        except RegistryError as error:
-            if not errors.is_missing(error):
-                raise
-            raise RegistryError(
-                f"the champion, version {ledger.champion}, was deleted by hand",
-                where=f"registered model {self.name}",
-                got="nothing under that number",
-                expected="the version that the ledger names",
-                do="`refit rollback --to V --why ...` makes an earlier version champion again;"
-                " `--to none` starts again against the linear baseline",
-            ) from error.__cause__
+        return champion(self, ledger)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from refit.core import determinism, params, paths
 from refit.core.errors import RefitError
 from refit.pipeline import stage_deps
 from refit.pipeline.dvc import open_pipeline
-from refit.promotion import approval
+from refit.promotion import history
 from refit.tracking.client import connect
 from refit.workspace import constraints, servers
 
@@ -133,7 +133,7 @@ def _ledger(root: Path) -> Check:
     """Ledger entries that were changed or deleted, and aliases that were moved by hand."""
     return _problems(
         "ledger",
-        lambda: approval.verify(root),
+        lambda: history.verify(root),
         right="whole, and the aliases are as it says",
         fix="`refit history --verify` lists all; `refit rollback --to V --why ...` repairs a broken"
         " ledger, the next run an alias",

@@ -8,7 +8,9 @@ from refit.core import paths
 from refit.core.errors import RegistryError
 from refit.pipeline.dvc import open_pipeline
 from refit.pipeline.run_cache import SeveralResults
-from refit.registry.registry import Registry
+from refit.registry import reading
+from refit.registry.reader import Reader
+from refit.registry.reader import champion as champion_of
 from refit.registry.version import Version
 from refit.workspace import servers
 
@@ -85,10 +87,7 @@ def status(root: Path) -> Status:
     """The state, read from DVC, the registry and the process table."""
     champion, waiting, registry_error = None, None, ""
     try:
-        registry = Registry.open(root)
-        ledger = registry.ledger.read()
-        waiting = ledger.waiting
-        champion = registry.champion(ledger)
+        champion, waiting = reading.ask(root, _champion_and_waiting)
     except RegistryError as error:
         registry_error = str(error)
     with open_pipeline(root, wait=2) as pipeline:
@@ -105,6 +104,11 @@ def status(root: Path) -> Status:
             for name, server in servers.running(root).items()
         },
     )
+
+
+def _champion_and_waiting(reader: Reader) -> tuple[Version | None, int | None]:
+    ledger = reader.ledger.read()
+    return champion_of(reader, ledger), ledger.waiting
 
 
 def partitions(root: Path) -> dict[str, tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """The installed packages, compared with constraints.txt."""
 
+import functools
 import importlib.metadata
 from pathlib import Path
 
@@ -13,6 +14,7 @@ def pinned(path: Path) -> dict[str, Requirement]:
     return {requirement.name: requirement for requirement in requirements}
 
 
+@functools.cache
 def installed(name: str) -> str | None:
     """The version without a local label such as +cpu; None when the package is missing."""
     try:
