@@ -39,6 +39,13 @@ LONGEST = (
     "test_people.py",
     "test_at_once.py",
     "test_flows.py",
+    "test_cli.py",
+    "test_promote.py",
+    "test_registry.py",
+    "test_build.py",
+    "test_doors.py",
+    "test_retrain.py",
+    "test_datasets.py",
 )
 """Files that begin first, so that none of them is left alone at the end."""
 
@@ -51,6 +58,7 @@ HEAVY = {
     "test_user_model.py": "a user's model: both doors, a kill, a reproduction",
     "test_at_once.py": "twenty deciders at the same time, on PostgreSQL too",
     "test_approval.py": "runs of a real worker that wait for a person",
+    "test_flows.py": "whole flows on a Prefect server, and the deployment through a real worker",
     "test_processors.py": "emulated processors, and trainings on 1, 2 and 4 threads",
 }
 """Files that only `make test-all` runs, and what they do; single tests have the mark themselves."""

@@ -97,6 +97,7 @@ def test_a_wrong_number_of_threads_is_rejected(given: str, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_every_stage_writes_the_same_bytes_again(projects: Any, tmp_path: Path) -> None:
     """All stages, forced to run again in new processes, leave dvc.lock unchanged."""
     project = projects("parcels").copy(tmp_path / "again")

@@ -92,7 +92,6 @@ def test_a_failing_stage_is_a_paragraph(project: Any) -> None:
     assert project.call("refit", "run").returncode == 0
 
 
-@pytest.mark.heavy
 def test_up_serves_the_deployment_and_stops_cleanly(project: Any) -> None:
     """`refit up` runs a deployment through its worker; after Ctrl-C no process is left."""
     project.call("refit", "down")

@@ -65,6 +65,7 @@ def test_a_dataset_without_a_source_says_so(pumps: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_a_partition_arrives(parcels: Any) -> None:
     """A new partition reruns every stage once, and DVC shows the new metrics and plots."""
     parcels.call("refit", "ingest", "--until", "week-4")

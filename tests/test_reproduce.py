@@ -154,6 +154,7 @@ def test_randomness_is_found_where_it_enters(project: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_other_packages_are_refused(project: Any) -> None:
     """If a commit pins other packages, they are named before anything runs."""
     root = project.root

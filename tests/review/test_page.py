@@ -59,7 +59,7 @@ def render(root: Path, dataset: str, number: int) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "dataset",
-    ["pumps", "calls", *(pytest.param(d, marks=pytest.mark.heavy) for d in ("parcels", "meters"))],
+    ["pumps", *(pytest.param(d, marks=pytest.mark.heavy) for d in ("parcels", "meters", "calls"))],
 )
 def test_the_page_is_complete_and_loads_nothing(
     decided: Callable[[str], Path], dataset: str
