@@ -135,8 +135,14 @@ MISTAKES = {
 }
 
 
+QUICK = {"missing column", "duplicate keys", "single-class target", "misspelt parameter"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    "mistake",
+    [m if m in QUICK else pytest.param(m, marks=pytest.mark.heavy) for m in MISTAKES],
+)
 def test_a_mistake_is_answered_in_a_paragraph(pumps: Any, mistake: str) -> None:
     """It says what, where and what to do; the status is not zero; no output is incomplete."""
     make, *phrases = MISTAKES[mistake]

@@ -173,6 +173,7 @@ def test_a_metric_of_another_task_is_refused(root: Path) -> None:
         judged(root, None, metric="absolute_error")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("dataset", ["parcels", "meters"])
 def test_every_task_is_judged(projects: Callable[[str], Any], dataset: str) -> None:
     """The first version of a multiclass and of a regression project is promoted over linear."""

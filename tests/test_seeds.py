@@ -13,6 +13,7 @@ from refit.promotion import seed_noise
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_the_deviation_is_that_of_retrains_with_other_seeds(
     projects: Callable[[str], Any], tmp_path: Path
 ) -> None:
