@@ -182,6 +182,7 @@ def test_every_task_is_judged(projects: Callable[[str], Any], dataset: str) -> N
     assert groups(judgement) == EVERY
 
 
+@pytest.mark.heavy
 def test_a_champion_that_knows_more_classes(projects: Callable[[str], Any]) -> None:
     """A class that only the champion knows is compared, and is no difference from training."""
     candidate = candidates.load(projects("parcels").root)

@@ -169,6 +169,7 @@ def test_other_packages_are_refused(project: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_what_cannot_be_reproduced_is_an_error(project: Any) -> None:
     """An unknown version, alias or commit, lost data, and a commit without a result."""
     root = project.root
