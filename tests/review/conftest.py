@@ -36,7 +36,8 @@ def decided(
             root / SIGNATURE, files.read_json(root / SIGNATURE) | {"note": "challenger"}
         )
         slices = files.read_json(root / SLICES)
-        slices[0]["value"] = HOSTILE
+        for entry in slices[:1]:
+            entry["value"] = HOSTILE
         files.write_json(root / SLICES, slices)
         _decide(root, dataset)
 
