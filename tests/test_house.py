@@ -8,6 +8,7 @@ import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -153,8 +154,19 @@ def test_every_parameter_is_read_and_documented() -> None:
     for section, cls in SECTIONS.items():
         params.read(cls, section, ROOT / "params.yaml")
         for entry in dataclasses.fields(cls):
-            assert f"| `{section}.{entry.name}` |" in text
+            row = re.search(rf"\| `{section}\.{entry.name}` \|.*\| (.*) \|", text)
+            assert row, entry.name
+            assert entry.metadata["minimum"] is None or row[1] == _values(entry), entry.name
     assert all(f"`{level}`" in text for level in determinism.LEVELS)
+
+
+def _values(entry: dataclasses.Field[Any]) -> str:
+    """The values of a number, as docs/params.md gives them."""
+    low, high = (
+        f"{int(bound):,}" if bound is not None and bound == int(bound) else str(bound)
+        for bound in (entry.metadata["minimum"], entry.metadata["maximum"])
+    )
+    return f"{low} or more" if high == "None" else f"{low} to {high}"
 
 
 def blocks(name: str) -> list[str]:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from refit.models.model import Shape
-from refit.models.network import Network, NetworkParams, bin_edges, dropout_mask
+from refit.models.network import Network, NetworkParams, bin_edges, dropout_mask, weights_of
 from refit.tasks.catalog import find as find_task
 from refit.tasks.multiclass import log_sum_exp
 from refit.training.linear_layer import Linear
@@ -55,6 +55,14 @@ def test_the_linear_layer_equals_torchs() -> None:
         grads.append((inputs.grad, layer.weight.grad, layer.bias.grad))
     for mine, reference in zip(*grads, strict=True):
         torch.testing.assert_close(mine, reference)
+
+
+@pytest.mark.parametrize("cardinalities", [(), (4, 5)])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_number_of_weights_is_known_before(cardinalities: tuple[int, ...], layers: int) -> None:
+    """The memory is estimated from the number of weights that the network then has."""
+    made = network(cardinalities=cardinalities, hidden_layers=layers)
+    assert weights_of(made.shape, made.settings) == sum(p.numel() for p in made.parameters())
 
 
 def test_the_encoding_by_hand() -> None:

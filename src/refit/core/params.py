@@ -6,6 +6,8 @@ part of a stage's code. All errors of a section are collected and raised as one.
 
 import dataclasses
 import difflib
+import math
+import re
 from dataclasses import MISSING, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -18,6 +20,41 @@ from refit.core.errors import ConfigError
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
 
+LARGEST = 2**31 - 1
+"""The largest whole number, unless a field says less. Every library takes it as a seed."""
+LARGEST_FLOAT = 1e15
+"""The largest number with a fraction, unless a field says less."""
+SHOWN = 80
+"""Characters of a wrong value that an error shows."""
+LONGEST = 300
+"""Characters of another program's message that an error shows."""
+LISTED = 20
+"""Errors that one error lists."""
+QUOTES = "'\""
+
+
+NUMBERS = {  # the tags of numbers, and what is one
+    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)\Z",
+    "tag:yaml.org,2002:float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z"
+    r"|[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, where only a plain decimal number is a number.
+
+    YAML 1.1 also reads `1:30` as 90, `010` as 8 and `1_0` as 10, which nobody means here. DVC reads
+    params.yaml as YAML 1.2, which has none of the three.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in NUMBERS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
+
 
 def param(
     help: str,  # noqa: A002 - the word that every command-line library uses
@@ -26,7 +63,10 @@ def param(
     maximum: float | None = None,
     choices: tuple[Any, ...] | None = None,
 ) -> Any:
-    """A field of a section: what it means (with its unit) and which values are allowed."""
+    """A field of a section: what it means (with its unit) and which values are allowed.
+
+    A number without `maximum` may be at most LARGEST or LARGEST_FLOAT.
+    """
     return field(
         metadata={"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
     )
@@ -35,19 +75,20 @@ def param(
 def load(path: Path = paths.PARAMS) -> dict[str, Any]:
     """The whole file as plain values."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             "the parameters cannot be read",
             where=str(path),
-            got=error.strerror or str(error),
+            got=str(getattr(error, "strerror", error)),
             do="run this in the project's folder, or restore the file with `git checkout`",
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A date that is none, an integer of thousands of digits, or nesting without end.
         raise ConfigError(
             "is not valid YAML",
             where=str(path),
-            got=" ".join(str(error).split()),
+            got=" ".join(str(error).split())[:LONGEST],
             do="correct the line that is named",
         ) from error
     if not isinstance(values, dict):
@@ -67,7 +108,7 @@ def dataset_name(path: Path = paths.PARAMS) -> str:
         raise ConfigError(
             "`dataset` must name the dataset's package",
             where=str(path),
-            got=repr(name),
+            got=_short(name),
             expected="the name of a package in src/, such as flights",
         )
     return name
@@ -80,7 +121,7 @@ def choice(key: str, choices: tuple[C, ...], path: Path = paths.PARAMS) -> C:
         raise ConfigError(
             f"`{key}` must be one of {', '.join(choices)}",
             where=str(path),
-            got="nothing" if value is None else repr(value),
+            got="nothing" if value is None else _short(value),
             do="correct this line; docs/params.md explains each parameter",
         )
     return choices[choices.index(value)]
@@ -105,7 +146,7 @@ def parse(cls: type[T], section: str, values: dict[str, Any], *, where: str = "p
     for key in values.keys() - fields.keys():
         close = difflib.get_close_matches(str(key), fields, n=1)
         hint = f" (did you mean `{close[0]}`?)" if close else ""
-        errors.append(f"`{section}.{key}` is unknown{hint}")
+        errors.append(f"`{section}.{_short(key).strip(QUOTES)}` is unknown{hint}")
     for key, entry in fields.items():
         if key not in values:
             errors.append(f"`{section}.{key}` is missing ({entry.metadata['help']})")
@@ -115,8 +156,9 @@ def parse(cls: type[T], section: str, values: dict[str, Any], *, where: str = "p
             errors.append(f"`{section}.{key}` {error}")
         known[key] = value
     if errors:
+        more = f"; and {len(errors) - LISTED} more" if len(errors) > LISTED else ""
         raise ConfigError(
-            "; ".join(sorted(errors)),
+            "; ".join(sorted(errors)[:LISTED]) + more,
             where=f"{where}, {len(errors)} error{'s' * (len(errors) > 1)}",
             do="correct these lines; docs/params.md explains each parameter",
         )
@@ -132,12 +174,12 @@ def _value(value: Any, hint: Any, entry: dataclasses.Field[Any]) -> tuple[Any, s
     if get_origin(hint) is tuple:
         item_type = get_args(hint)[0]
         if not isinstance(value, list) or not all(_is(item, item_type) for item in value):
-            return value, f"is {value!r}, expected a list of {item_type.__name__}"
+            return value, f"is {_short(value)}, expected a list of {item_type.__name__}"
         return tuple(value), next(filter(None, (_range(v, entry) for v in value)), "")
     if hint is float and _is(value, int):
-        value = float(value)
+        value = float(value) if abs(value) <= LARGEST_FLOAT else math.copysign(math.inf, value)
     if not _is(value, hint):
-        return value, f"is {value!r}, expected {_words(hint)}"
+        return value, f"is {_short(value)}, expected {_words(hint)}"
     return value, _range(value, entry)
 
 
@@ -154,9 +196,23 @@ def _words(hint: Any) -> str:
 def _range(value: Any, entry: dataclasses.Field[Any]) -> str:
     low, high, choices = (entry.metadata[key] for key in ("minimum", "maximum", "choices"))
     if choices is not None and value not in choices:
-        return f"is {value!r}, expected one of {', '.join(map(str, choices))}"
-    if low is not None and value < low:
-        return f"is {value}, expected at least {low}"
-    if high is not None and value > high:
-        return f"is {value}, expected at most {high}"
+        return f"is {_short(value)}, expected one of {', '.join(map(str, choices))}"
+    if isinstance(value, float) and math.isnan(value):
+        return "is not a number (NaN)"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        largest = LARGEST if isinstance(value, int) else LARGEST_FLOAT
+        low, high = (-largest if low is None else low), (largest if high is None else high)
+        if value < low:
+            return f"is {_short(value)}, expected at least {low}"
+        if value > high:
+            return f"is {_short(value)}, expected at most {high}"
     return ""
+
+
+def _short(value: Any) -> str:
+    """The value as the error shows it: not pages of it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integer of thousands of digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

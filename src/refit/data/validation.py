@@ -32,7 +32,9 @@ class ValidateParams:
         minimum=0,
         maximum=1,
     )
-    listed_examples: int = param("values listed for each error in the report", minimum=1)
+    listed_examples: int = param(
+        "values listed for each error in the report", minimum=1, maximum=1_000
+    )
     recent_partitions: int = param(
         "newest partitions whose distributions are compared with all the earlier ones", minimum=1
     )

@@ -22,7 +22,7 @@ from refit.tasks.task import Task
 class EvaluateParams:
     """Section `evaluate` of params.yaml."""
 
-    resamples: int = param("bootstrap samples behind each interval", minimum=100)
+    resamples: int = param("bootstrap samples behind each interval", minimum=100, maximum=100_000)
     confidence: float = param("coverage of the intervals", minimum=0.5, maximum=0.999)
     seed: int = param("seed of the bootstrap", minimum=0)
     block: str = param("rows resampled together: `1d`, `6h`, `1w`, or `10i` of an integer time")

@@ -26,7 +26,7 @@ class BaselineParams:
     """Section `baseline` of params.yaml."""
 
     seed: int = param("seed of the boosted baseline", minimum=0)
-    boosting_rounds: int = param("boosting rounds, at most", minimum=1)
+    boosting_rounds: int = param("boosting rounds, at most", minimum=1, maximum=100_000)
     boosting_patience: int = param(
         "rounds without a better validation loss before the boosting stops", minimum=1
     )

@@ -44,12 +44,14 @@ CONVERTER_OPSET = 15
 class BoostedParams:
     """Section `boosted` of params.yaml."""
 
-    rounds: int = param("boosting rounds, at most", minimum=1)
-    patience: int = param("rounds without a better validation loss before stopping", minimum=1)
+    rounds: int = param("boosting rounds, at most", minimum=1, maximum=100_000)
+    patience: int = param(
+        "rounds without a better validation loss before stopping", minimum=1, maximum=100_000
+    )
     learning_rate: float = param("shrinkage of each tree", minimum=1e-4, maximum=1)
-    leaves: int = param("leaves of a tree, at most", minimum=2)
+    leaves: int = param("leaves of a tree, at most", minimum=2, maximum=131_072)
     leaf_rows: int = param("training rows of a leaf, at least", minimum=1)
-    ridge: float = param("L2 penalty on the values of leaves", minimum=0)
+    ridge: float = param("L2 penalty on the values of leaves", minimum=0, maximum=1e9)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,7 @@ from refit.training.linear_layer import Linear
 from refit.training.loop_params import LoopParams
 from refit.training.trainable import Trainable
 from refit.training.trained import Trained
+from refit.workspace import memory
 
 if TYPE_CHECKING:
     from refit.serving.onnx_encoder import Features
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 OUTER_EDGE = 3.1
 """Where the first bin begins and the last one ends, in standard deviations."""
+BYTES_A_WEIGHT = 6 * 4
+"""The weight, its gradient, two moments, the best epoch's weight, and a checkpoint's copy."""
 LEVELS = 2**16
 """Values of the integers that decide what is dropped."""
 
@@ -55,10 +58,10 @@ LEVELS = 2**16
 class NetworkParams(LoopParams):
     """Section `network` of params.yaml."""
 
-    hidden_width: int = param("units of a hidden layer", minimum=1)
-    hidden_layers: int = param("hidden layers", minimum=1)
-    embedding_width: int = param("numbers that stand for a category", minimum=1)
-    bins: int = param("bins of the piecewise-linear encoding", minimum=1)
+    hidden_width: int = param("units of a hidden layer", minimum=1, maximum=16_384)
+    hidden_layers: int = param("hidden layers", minimum=1, maximum=100)
+    embedding_width: int = param("numbers that stand for a category", minimum=1, maximum=1_024)
+    bins: int = param("bins of the piecewise-linear encoding", minimum=1, maximum=1_000)
     dropout: float = param("share of hidden units dropped while training", minimum=0, maximum=0.95)
 
 
@@ -158,6 +161,7 @@ class NetworkModel:
 
     def fit(self, data: Data, settings: NetworkParams, session: Session) -> FittedNetwork:
         """Train a network; resumes from the session's checkpoints."""
+        _require_memory(data.shape, settings)
         setup.prepare(session.seed, session.level, session.threads)
         network = Network(data.shape, settings, seed=session.seed)
         return FittedNetwork(
@@ -183,6 +187,25 @@ class NetworkModel:
             trained=Trained.from_description(description),
             level=description["level"],
         )
+
+
+def weights_of(shape: Shape, settings: NetworkParams) -> int:
+    """How many weights the network has."""
+    width, hidden = settings.embedding_width, settings.hidden_width
+    codes, columns = sum(shape.cardinalities), len(shape.cardinalities)
+    first = hidden * (shape.numeric * (settings.bins + 2) + columns * width + 1)
+    layers = (settings.hidden_layers - 1) * hidden * (hidden + 1)
+    return codes * width + first + layers + shape.outputs * (hidden + 1)
+
+
+def _require_memory(shape: Shape, settings: NetworkParams) -> None:
+    count = weights_of(shape, settings)
+    memory.require(
+        count * BYTES_A_WEIGHT,
+        f"a network of {count:,} weights",
+        where="params.yaml, section `network`",
+        do="make `hidden_width`, `hidden_layers`, `bins` or `embedding_width` smaller",
+    )
 
 
 def _forward_in_onnx(network: Network, graph: "Graph", features: "Features") -> str:

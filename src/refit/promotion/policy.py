@@ -21,27 +21,35 @@ class PromoteParams:
     metric: str = param("row-wise loss that decides; lower is better", choices=ROW_LOSSES)
     minimum_effect: float = param("smallest gain in that loss that matters", minimum=0)
     confidence: float = param("confidence of the interval", minimum=0.5, maximum=0.999)
-    resamples: int = param("bootstrap samples", minimum=100)
+    resamples: int = param("bootstrap samples", minimum=100, maximum=100_000)
     seed: int = param("seed of the bootstrap", minimum=0)
-    neighbours: int = param("successive blocks that are drawn together", minimum=1)
+    neighbours: int = param("successive blocks that are drawn together", minimum=1, maximum=10_000)
     seed_deviation: float = param(
         "standard deviation of the loss between retrains that differ by their seed", minimum=0
     )
     baselines: tuple[str, ...] = param("baselines that must be beaten", choices=BASELINES)
-    linear_deficit: float = param("share of its loss allowed behind linear", minimum=0)
-    boosted_deficit: float = param("share of its loss allowed behind boosted", minimum=0)
+    linear_deficit: float = param("share of its loss allowed behind linear", minimum=0, maximum=10)
+    boosted_deficit: float = param(
+        "share of its loss allowed behind boosted", minimum=0, maximum=10
+    )
     calibration_limit: float = param("largest expected calibration error", minimum=0, maximum=1)
-    slice_tolerance: float = param("share of its loss that a slice may lose", minimum=0)
+    slice_tolerance: float = param("share of its loss that a slice may lose", minimum=0, maximum=10)
     smallest_slice: int = param("rows that a slice needs to be judged by itself", minimum=1)
     found_slices: int = param("slices searched for on the validation part", minimum=0, maximum=20)
     groups: tuple[str, ...] = param("columns whose groups must be served about equally well")
     group_tolerance: float = param(
-        "share of the others' loss that a group may lie above it", minimum=0
+        "share of the others' loss that a group may lie above it", minimum=0, maximum=10
     )
-    latency_ratio: float = param("longest answer, as multiple of the champion's", minimum=1)
-    size_ratio: float = param("largest model, as multiple of the champion's", minimum=1)
+    latency_ratio: float = param(
+        "longest answer, as multiple of the champion's", minimum=1, maximum=1e6
+    )
+    size_ratio: float = param(
+        "largest model, as multiple of the champion's", minimum=1, maximum=1e6
+    )
     champion_days: int = param(
-        "days after which a champion may be replaced by its equal; 0: never", minimum=0
+        "days after which a champion may be replaced by its equal; 0: never",
+        minimum=0,
+        maximum=36_500,
     )
     holdout_decisions: int = param("decisions that one holdout may take", minimum=1)
     approval: str = param(
