@@ -124,6 +124,7 @@ class Project:
         """The project and its registry in another folder."""
         shutil.copytree(self.root, root, symlinks=True)
         move_registry(self.root, root)
+        forget_artifacts()
         return Project(root)
 
     def picture(self) -> dict[str, str]:
@@ -153,6 +154,19 @@ def move_registry(before: Path, after: Path) -> None:
                         f'update {table} set "{column}" = replace("{column}", ?, ?)',
                         (str(before), str(after)),
                     )
+
+
+def forget_artifacts() -> None:
+    """MLflow remembers where the artifacts of a run are, and a copied run has the same name."""
+    service = sys.modules.get("mlflow.tracking._tracking_service.utils")
+    if service is not None:
+        service._artifact_repos_cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _forgotten_artifacts() -> None:
+    """What one test made MLflow remember is not taken for another project's."""
+    forget_artifacts()
 
 
 def write_pumps(raw: Path) -> None:
