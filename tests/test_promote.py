@@ -191,11 +191,14 @@ def test_a_decision_that_is_found_reads_no_table(
 
 @pytest.mark.slow
 def test_the_quick_answer_imports_no_heavy_library(decided: Path) -> None:
-    """Finding a decision loads neither a model runtime nor MLflow."""
+    """Finding a decision, the history and the status load neither a model runtime nor MLflow."""
     decide.decide(decided)
     heavy = ("mlflow", "onnxruntime", "onnx", "sklearn", "torch", "lightgbm")
     code = (
         "import sys; from pathlib import Path; from refit.promotion.decide import decide;"
+        " from refit.promotion import history; from refit.workflow.status import status;"
+        " assert history.live(Path.cwd(), history.read(Path.cwd()).entries[-1][1].moment) == 1;"
+        " assert history.verify(Path.cwd()) == []; assert status(Path.cwd()).champion.number == 1;"
         f" assert decide(Path.cwd()).cached; print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run(

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from refit.evaluation.time_blocks import require_memory
 from refit.tasks.task import Scores, Task
-from refit.workspace import memory
-
-ARRAYS = 4
-"""Arrays of resamples and blocks, of 8 bytes each, that drawing takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +62,7 @@ def bootstrap(
 
 def draws(blocks: int, resamples: int, seed: int) -> np.ndarray:
     """(resamples, blocks) int64: how often each resample draws each block."""
-    memory.require(
-        ARRAYS * 8 * resamples * blocks,
-        f"a bootstrap of {resamples:,} resamples of {blocks:,} blocks",
-        where="params.yaml, `evaluate.resamples` and `evaluate.block`",
-        do="draw fewer resamples, or make the blocks longer",
-    )
+    require_memory(blocks, resamples, parameter="evaluate.resamples")
     generator = np.random.Generator(np.random.PCG64(seed))
     picked = generator.integers(0, blocks, size=(resamples, blocks))
     rows = np.arange(resamples)[:, None] * blocks

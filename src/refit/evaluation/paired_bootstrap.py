@@ -23,10 +23,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from refit.workspace import memory
+from refit.evaluation.time_blocks import require_memory
 
-ARRAYS = 4
-"""Arrays of resamples and blocks, of 8 bytes each, that drawing takes."""
 POWER = 0.8
 """Chance that a true gain of the minimum detectable effect is proven."""
 
@@ -77,12 +75,7 @@ def draw(blocks: int, *, resamples: int, seed: int, neighbours: int = 1) -> Draw
         seed: of NumPy's PCG64.
         neighbours: successive blocks drawn together; at most the number of blocks is used.
     """
-    memory.require(
-        ARRAYS * 8 * resamples * blocks,
-        f"a bootstrap of {resamples:,} resamples of {blocks:,} blocks",
-        where="params.yaml, `promote.resamples` and `evaluate.block`",
-        do="draw fewer resamples, or make the blocks longer",
-    )
+    require_memory(blocks, resamples, parameter="promote.resamples")
     span = min(neighbours, blocks)
     generator = np.random.Generator(np.random.PCG64(seed))
     picked = generator.integers(0, blocks, size=(resamples, max(blocks // span, 1)))

@@ -11,7 +11,10 @@ import numpy as np
 import polars as pl
 
 from refit.core.errors import ConfigError
+from refit.workspace import memory
 
+DRAWN_ARRAYS = 4
+"""Arrays of resamples and blocks, of 8 bytes each, that drawing takes."""
 FEWEST_BLOCKS = 10
 """Fewest independent blocks that an interval can be trusted with."""
 
@@ -52,3 +55,19 @@ def block_codes(time: pl.Series, block: str) -> np.ndarray:
                 do="set `evaluate.block` to such a length",
             ) from error
     return (starts.rank("dense").cast(pl.Int64) - 1).to_numpy()
+
+
+def require_memory(blocks: int, resamples: int, *, parameter: str) -> None:
+    """Raise ConfigError unless the resamples of so many blocks fit into the free memory.
+
+    Args:
+        blocks: number of blocks.
+        resamples: number of resamples.
+        parameter: that gives the number of resamples.
+    """
+    memory.require(
+        DRAWN_ARRAYS * 8 * resamples * blocks,
+        f"a bootstrap of {resamples:,} resamples of {blocks:,} blocks",
+        where=f"params.yaml, `{parameter}` and `evaluate.block`",
+        do="draw fewer resamples, or make the blocks longer",
+    )

@@ -54,8 +54,8 @@ class Reader(Protocol):
         """The ledger of decisions about them."""
 
 
-def champion(reader: Reader, ledger: Ledger) -> Version | None:
-    """The champion by the ledger; None if there is none.
+def champion(reader: Reader, ledger: Ledger, name: str) -> Version | None:
+    """The champion of the registered model `name` by the ledger; None if there is none.
 
     Raises:
         RegistryError: its version was deleted.
@@ -69,7 +69,7 @@ def champion(reader: Reader, ledger: Ledger) -> Version | None:
             raise
         raise RegistryError(
             f"the champion, version {ledger.champion}, was deleted by hand",
-            where="the registered model",
+            where=f"registered model {name}",
             got="nothing under that number",
             expected="the version that the ledger names",
             do="`refit rollback --to V --why ...` makes an earlier version champion again;"

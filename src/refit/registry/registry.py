@@ -66,7 +66,7 @@ class Registry:
         Raises:
             RegistryError: its version was deleted.
         """
-        return champion(self, ledger)
+        return champion(self, ledger, self.name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

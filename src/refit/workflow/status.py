@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from refit.core import paths
+from refit.core import params, paths
 from refit.core.errors import RegistryError
 from refit.pipeline.dvc import open_pipeline
 from refit.pipeline.run_cache import SeveralResults
@@ -87,7 +88,9 @@ def status(root: Path) -> Status:
     """The state, read from DVC, the registry and the process table."""
     champion, waiting, registry_error = None, None, ""
     try:
-        champion, waiting = reading.ask(root, _champion_and_waiting)
+        champion, waiting = reading.ask(
+            root, partial(_champion_and_waiting, params.dataset_name(root / paths.PARAMS))
+        )
     except RegistryError as error:
         registry_error = str(error)
     with open_pipeline(root, wait=2) as pipeline:
@@ -106,9 +109,9 @@ def status(root: Path) -> Status:
     )
 
 
-def _champion_and_waiting(reader: Reader) -> tuple[Version | None, int | None]:
+def _champion_and_waiting(name: str, reader: Reader) -> tuple[Version | None, int | None]:
     ledger = reader.ledger.read()
-    return champion_of(reader, ledger), ledger.waiting
+    return champion_of(reader, ledger, name), ledger.waiting
 
 
 def partitions(root: Path) -> dict[str, tuple[str, ...]]:
