@@ -134,7 +134,7 @@ def _ledger(root: Path) -> Check:
     return _problems(
         "ledger",
         lambda: history.verify(root),
-        right="whole, and the aliases are as it says",
+        right="complete, and the aliases agree with it",
         fix="`refit history --verify` lists all; `refit rollback --to V --why ...` repairs a broken"
         " ledger, the next run an alias",
     )
