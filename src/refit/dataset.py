@@ -48,6 +48,33 @@ class Table:
     """Columns that together identify a row."""
     time: str | None
     """The Datetime, Date or integer column that orders the rows; None for a reference table."""
+    outcomes: tuple[tuple[str, ...], ...] = ()
+    """The columns that become known after the row, in groups, the earliest first.
+
+    A row that breaks a rule about an outcome stays, without the columns of that group and of the
+    later ones; so they must be nullable. All other columns are known with the row: a row that
+    breaks a rule about them is removed. Without `outcomes` every row that breaks a rule is removed.
+    That is right where an example is made of its own row alone (no `build`). Where `build` looks at
+    other rows, name what becomes known later. Otherwise a later fact changes earlier examples.
+    """
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where `outcomes` names columns that cannot be outcomes."""
+        errors = _outcome_errors(self) if self.outcomes else []
+        if errors:
+            raise ConfigError(
+                "; ".join(errors),
+                where=f"table {self.name} in TABLES, `outcomes`",
+                got=repr(self.outcomes),
+                expected="groups of nullable columns of the schema, neither key nor time, such as"
+                ' (("shipped",), ("delivered", "signed_by"))',
+                do="correct `outcomes`, or the schema",
+            )
+
+    def moment(self, column: str) -> int:
+        """When a column is known: 0 with the row, k with the k-th group of `outcomes`."""
+        groups = enumerate(self.outcomes, 1)
+        return next((moment for moment, group in groups if column in group), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,22 +113,28 @@ def roles(dataset: str) -> Roles:
 def build(dataset: str) -> Build:
     """The function that turns the raw tables into examples.
 
+    Without one, the rows of the only table are the examples. If the target is one of its outcomes,
+    those are the rows whose target is known.
+
     Raises:
         ConfigError: the dataset has several tables and no such function.
     """
     function: Build | None = getattr(_module(dataset, "examples"), "build", None)
     if function is not None:
         return function
-    names = [table.name for table in tables(dataset)]
-    if len(names) != 1:
+    raw_tables = tables(dataset)
+    if len(raw_tables) != 1:
         raise ConfigError(
             "several tables need a function `build` that makes examples of them",
             where=f"{dataset}.examples",
-            got=f"the tables {', '.join(names)}",
+            got=f"the tables {', '.join(table.name for table in raw_tables)}",
             expected="`def build(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame`",
             do=f"define `build` in src/{dataset}/examples.py",
         )
-    return lambda raw: raw[names[0]]
+    (table,), target = raw_tables, roles(dataset).target
+    if not table.moment(target):
+        return lambda raw: raw[table.name]
+    return lambda raw: raw[table.name].filter(pl.col(target).is_not_null())
 
 
 def ingest(dataset: str) -> ModuleType | None:
@@ -109,6 +142,27 @@ def ingest(dataset: str) -> ModuleType | None:
     if importlib.util.find_spec(f"{dataset}.ingest") is None:
         return None
     return _module(dataset, "ingest")
+
+
+def _outcome_errors(table: Table) -> list[str]:
+    """What is wrong with a table's outcomes."""
+    if any(isinstance(group, str) for group in (table.outcomes, *table.outcomes)):
+        return ["`outcomes` holds names, not groups of names"]
+    names = [name for group in table.outcomes for name in group]
+    errors = ["a group has no column"] if not all(table.outcomes) else []
+    for name in dict.fromkeys(names):
+        column = table.schema.columns.get(name)
+        if column is None or column.regex:
+            errors.append(f"column {name} is not in the schema")
+        elif not column.nullable:
+            errors.append(f"column {name} is not nullable, so it cannot be emptied")
+        if names.count(name) > 1:
+            errors.append(f"column {name} is named {names.count(name)} times")
+        if name in table.key:
+            errors.append(f"column {name} is part of the key, which is known with the row")
+        if name == table.time:
+            errors.append(f"column {name} is the time, which is known with the row")
+    return errors
 
 
 def _module(dataset: str, name: str) -> ModuleType:

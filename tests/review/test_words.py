@@ -1,6 +1,7 @@
 """The review as text: model card, terminal, and what is logged with a decision."""
 
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.console import Console
 from refit.registry.artifacts import DESCRIPTION_LIMIT
 from refit.registry.registry import Registry
 from refit.registry.version import REVIEWED
-from refit.review import build, html, model_card, publish, terminal
+from refit.review import build, data_report, html, model_card, publish, terminal
 from refit.review.build import Review
 from refit.review.estimate import Estimate
 from refit.tracking.client import connect
@@ -172,3 +173,17 @@ def test_figures_that_were_not_measured_are_not_drawn(pumps: Path) -> None:
     assert "n/a" in html.render(empty)
     assert "n/a" in printed(empty, 80)
     assert "n/a" in model_card.markdown(empty)
+
+
+@pytest.mark.slow
+def test_removed_and_emptied_rows_are_counted_apart(pumps: Path) -> None:
+    """The page, the text and the card say how many rows were left out and how many lost outcomes."""
+    report = {"rows": 400, "partitions": ["p1"], "removed": 1, "emptied": 8}
+    tables = data_report.tables({"parcels": report | {"errors": [], "drift": []}})
+    version = replace(review(pumps, 2), tables=tables)
+    card = model_card.markdown(version)
+    assert "1 row of parcels (0.25 %) broke a rule and was left out." in card
+    assert "8 rows of parcels (2.00 %) broke a rule and were kept without their outcomes." in card
+    assert "1 (0.25 %)  8 (2.00 %)" in re.sub(" {2,}", "  ", printed(version, 160))
+    cells = re.sub("<[^>]+>", " ", html.render(version).partition("Kept without outcomes")[2])
+    assert cells.split()[:8] == ["parcels", "p1", "400", "1", "0.25", "%", "8", "2.00"]

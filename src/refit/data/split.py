@@ -141,7 +141,8 @@ def _row_errors(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str]:
     for name in dict.fromkeys((*roles.key, roles.time, PARTITION, roles.target)):
         nulls = examples[name].null_count()
         if nulls:
-            errors.append(f"column {name} is null in {nulls:,} rows")
+            advice = " (leave out rows whose outcome is not known)" * (name == roles.target)
+            errors.append(f"column {name} is null in {nulls:,} rows{advice}")
     duplicates = examples.filter(examples.select(roles.key).is_duplicated())
     if duplicates.height:
         key = ", ".join(roles.key)

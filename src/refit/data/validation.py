@@ -1,8 +1,10 @@
 """Validation of raw partitions against their pandera schemas: every error, with the rule it broke.
 
-A row that breaks a rule goes into quarantine. A rule of the whole table fails the table: a missing
-column, a wrong type, an empty partition, duplicate keys, partitions out of order. pandera checks
-only the types of a LazyFrame, so tables are validated as DataFrames. Keys are compared here, in one
+A row that breaks a rule goes into quarantine with its original values. If the rule is about what
+is known with the row, the row is removed. If it is about an outcome, the row stays, without its
+outcomes from that moment on: features of earlier moments must not depend on what is known later
+(see `refit.data.row_rules`). A rule of the whole table fails the table: a missing column, a wrong
+type, an empty partition, duplicate keys, partitions out of order. Keys are compared here, in one
 pass over all partitions, because pandera's `unique` is the slowest of its rules.
 """
 
@@ -11,16 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import pandera.errors
 import polars as pl
 
 from refit.core.params import param
+from refit.data import quarantine
+from refit.data.row_rules import Violation, violations_by_partition
 from refit.dataset import Table
 
-SHAPE = ("column_in_", "dtype(")
-"""How rules of the table's shape begin. Where one is broken, the other rules cannot be checked."""
-RULES = "rules"
-ROW = "row"
+Level = Literal["row", "outcome", "table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,8 @@ class SchemaError:
     column: str
     """Empty where the rule is of the whole table."""
     rule: str
-    level: Literal["row", "table"]
+    level: Level
+    """What the rule is about: what is known with the row, its outcomes, or the whole table."""
     count: int
     partitions: tuple[str, ...]
     examples: tuple[str, ...]
@@ -67,9 +68,10 @@ class ValidationResult:
     """A table after validation."""
 
     valid: dict[str, pl.DataFrame]
-    """The rows that break no rule, by partition."""
+    """The rows that are kept, by partition, without outcomes that break a rule."""
     quarantine: pl.DataFrame
-    """The other rows: partition, row (from 0 in its file), rules, then the raw columns."""
+    """The rows that break a rule: partition, row (from 0 in its file), rules, row_action (what was
+    done with it), then the raw columns as they came."""
     errors: tuple[SchemaError, ...]
     rows: int
     """Raw rows of all partitions."""
@@ -80,8 +82,18 @@ class ValidationResult:
         return any(error.level == "table" for error in self.errors)
 
     @property
+    def removed(self) -> int:
+        """Rows in quarantine that were removed."""
+        return self.rows - sum(frame.height for frame in self.valid.values())
+
+    @property
+    def emptied(self) -> int:
+        """Rows in quarantine that are kept without some outcomes."""
+        return self.quarantine.height - self.removed
+
+    @property
     def quarantined_share(self) -> float:
-        """The share of rows in quarantine."""
+        """The share of rows in quarantine, removed or without outcomes."""
         return self.quarantine.height / self.rows if self.rows else 0.0
 
     def report(self) -> dict[str, Any]:
@@ -89,22 +101,10 @@ class ValidationResult:
         return {
             "rows": self.rows,
             "partitions": sorted(self.valid),
-            "quarantined": self.quarantine.height,
+            "removed": self.removed,
+            "emptied": self.emptied,
             "errors": [asdict(error) for error in self.errors],
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Violation:
-    """One rule that one partition breaks."""
-
-    partition: str
-    column: str
-    rule: str
-    count: int
-    examples: tuple[str, ...]
-    rows: tuple[int, ...] | None
-    """The rows that break the rule; None where the rule is of the whole table."""
 
 
 def check_table(
@@ -113,85 +113,33 @@ def check_table(
     """Validate all partitions of one table.
 
     Args:
-        table: its schema, key and time column.
+        table: its schema, key, time column and outcomes.
         partitions: the raw rows by partition name, in the order of the names.
         listed_examples: how many offending values an error lists.
     """
-    violations: list[_Violation] = []
+    violations: list[Violation] = []
     valid, quarantined = {}, []
-    for name, frame in partitions.items():
-        of_partition = list(_check_partition(table, name, frame, listed_examples))
+    for name, of_partition in violations_by_partition(table, partitions, listed_examples):
         violations += of_partition
-        valid[name], bad = _separate(frame, name, of_partition)
-        quarantined.append(bad)
+        moments = quarantine.first_moments(of_partition)
+        valid[name] = quarantine.kept_rows(table, partitions[name], moments)
+        quarantined.append(quarantine.bad_rows(table, name, partitions[name], of_partition))
     if not any(violation.rows is None for violation in violations):
         violations += _check_keys(table, partitions, listed_examples)
         violations += _check_order(table, partitions)
-    quarantine = pl.concat(quarantined, how="diagonal_relaxed") if quarantined else pl.DataFrame()
     return ValidationResult(
         valid=valid,
-        quarantine=quarantine,
+        quarantine=pl.concat(quarantined, how="diagonal_relaxed")
+        if quarantined
+        else pl.DataFrame(),
         errors=_errors(table.name, violations, listed_examples),
         rows=sum(frame.height for frame in partitions.values()),
     )
 
 
-def _check_partition(
-    table: Table, name: str, frame: pl.DataFrame, listed: int
-) -> Iterator[_Violation]:
-    if frame.is_empty():
-        yield _Violation(
-            partition=name, column="", rule="not_empty", count=1, examples=("0 rows",), rows=None
-        )
-    try:
-        table.schema.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as errors:
-        violations = list(_violations(name, errors.failure_cases, listed))
-        of_shape = [violation for violation in violations if violation.rule.startswith(SHAPE)]
-        yield from of_shape or violations
-
-
-def _violations(name: str, cases: pl.DataFrame, listed: int) -> Iterator[_Violation]:
-    """Pandera's failure cases, grouped by column and rule."""
-    for (column, rule), group in cases.group_by(["column", "check"], maintain_order=True):
-        rows = group["index"].drop_nulls()
-        values = group["failure_case"].cast(pl.String).fill_null("null")
-        yield _Violation(
-            partition=name,
-            column=str(column or ""),
-            rule=str(rule),
-            count=group.height,
-            examples=tuple(values.unique(maintain_order=True).head(listed)),
-            rows=tuple(rows) if rows.len() == group.height else None,
-        )
-
-
-def _separate(
-    frame: pl.DataFrame, name: str, violations: list[_Violation]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The valid rows, and the others with the rules that they break."""
-    rules: dict[int, list[str]] = defaultdict(list)
-    for violation in violations:
-        for row in violation.rows or ():
-            rules[row].append(
-                f"{violation.column}: {violation.rule}" if violation.column else violation.rule
-            )
-    rows = sorted(rules)
-    labels = pl.DataFrame(
-        {
-            "partition": pl.Series([name] * len(rows), dtype=pl.String),
-            ROW: pl.Series(rows, dtype=pl.UInt32),
-            RULES: pl.Series(["; ".join(rules[row]) for row in rows], dtype=pl.String),
-        }
-    )
-    bad = pl.concat([labels, frame[rows]], how="horizontal")
-    kept = pl.Series([True]).new_from_index(0, frame.height).scatter(rows, False)
-    return (frame.filter(kept) if rows else frame), bad
-
-
 def _check_keys(
     table: Table, partitions: Mapping[str, pl.DataFrame], listed: int
-) -> Iterator[_Violation]:
+) -> Iterator[Violation]:
     """Rows with the same key, in one partition or in several."""
     keys = pl.concat(
         [
@@ -202,7 +150,7 @@ def _check_keys(
     duplicates = keys.filter(keys.select(table.key).is_duplicated())
     for (name,), group in duplicates.group_by("_partition", maintain_order=True):
         examples = group.select(table.key).unique(maintain_order=True).head(listed)
-        yield _Violation(
+        yield Violation(
             partition=str(name),
             column=", ".join(table.key),
             rule="key is unique",
@@ -212,7 +160,7 @@ def _check_keys(
         )
 
 
-def _check_order(table: Table, partitions: Mapping[str, pl.DataFrame]) -> Iterator[_Violation]:
+def _check_order(table: Table, partitions: Mapping[str, pl.DataFrame]) -> Iterator[Violation]:
     """Partitions that begin before the end of the previous one."""
     if table.time is None:
         return
@@ -224,7 +172,7 @@ def _check_order(table: Table, partitions: Mapping[str, pl.DataFrame]) -> Iterat
         first: Any = times.min()
         last: Any = times.max()
         if previous is not None and first < previous[1]:
-            yield _Violation(
+            yield Violation(
                 partition=name,
                 column=table.time,
                 rule="partitions follow each other in time",
@@ -235,23 +183,29 @@ def _check_order(table: Table, partitions: Mapping[str, pl.DataFrame]) -> Iterat
         previous = (name, last)
 
 
-def _errors(table: str, violations: list[_Violation], listed: int) -> tuple[SchemaError, ...]:
+def _errors(table: str, violations: list[Violation], listed: int) -> tuple[SchemaError, ...]:
     """One error for each rule, over all partitions that break it."""
-    groups: dict[tuple[str, str, bool], list[_Violation]] = defaultdict(list)
+    groups: dict[tuple[str, str, Level], list[Violation]] = defaultdict(list)
     for violation in violations:
-        groups[violation.column, violation.rule, violation.rows is None].append(violation)
+        groups[violation.column, violation.rule, _level(violation)].append(violation)
     return tuple(
         SchemaError(
             table=table,
             column=column,
             rule=rule,
-            level="table" if whole_table else "row",
+            level=level,
             count=sum(violation.count for violation in group),
             partitions=tuple(violation.partition for violation in group),
             examples=tuple(dict.fromkeys(e for v in group for e in v.examples))[:listed],
         )
-        for (column, rule, whole_table), group in groups.items()
+        for (column, rule, level), group in groups.items()
     )
+
+
+def _level(violation: Violation) -> Level:
+    if violation.rows is None:
+        return "table"
+    return "outcome" if violation.moment else "row"
 
 
 def _shortened(names: tuple[str, ...]) -> str:

@@ -45,14 +45,16 @@ class TableReport:
     name: str
     rows: int
     partitions: str
-    quarantined: int
+    removed: int
+    """Rows that broke a rule about what is known with the row."""
+    emptied: int
+    """Rows that broke a rule about their outcomes, and were kept without these."""
     errors: tuple[SchemaError, ...]
     drift: tuple[Drift, ...]
 
-    @property
-    def share(self) -> float:
-        """The share of the rows in quarantine."""
-        return self.quarantined / self.rows if self.rows else 0.0
+    def share(self, count: int) -> float:
+        """The share of the rows."""
+        return count / self.rows if self.rows else 0.0
 
 
 def tables(validation: Mapping[str, Any] | None) -> tuple[TableReport, ...]:
@@ -65,7 +67,8 @@ def _table(name: str, report: Mapping[str, Any]) -> TableReport:
         name=name,
         rows=report["rows"],
         partitions=span(report["partitions"]),
-        quarantined=report["quarantined"],
+        removed=report["removed"],
+        emptied=report["emptied"],
         errors=tuple(map(_error, report["errors"])),
         drift=tuple(Drift(**column) for column in report["drift"]),
     )

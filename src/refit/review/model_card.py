@@ -172,9 +172,15 @@ def _limits(review: Review) -> Iterator[str]:
     if drifted:
         yield f"The newest rows differ from the earlier ones in {_few(drifted)}."
     for table in review.tables:
-        if table.quarantined:
-            count = f"{table.quarantined:,} rows of {table.name} ({percent(table.share)})"
-            yield f"{count} broke a rule and were left out."
+        for count, treatment in (
+            (table.removed, "left out"),
+            (table.emptied, "kept without their outcomes"),
+        ):
+            if count:
+                rows = f"{count:,} row{'s' * (count > 1)} of {table.name}"
+                verb = "were" if count > 1 else "was"
+                share = percent(table.share(count))
+                yield f"{rows} ({share}) broke a rule and {verb} {treatment}."
     if review.grade == UNGRADED:
         yield "It was not reproduced yet: that it can be is a promise, not a measurement."
     for piece in review.missing:

@@ -150,14 +150,14 @@ def _differences(rows: tuple[Difference, ...]) -> str:
 
 
 def _data(review: Review) -> Table:
-    table = _grid("Table", "Partitions", "Rows", "In quarantine", "Drift (PSI)")
+    table = _grid("Table", "Partitions", "Rows", "Removed", "Emptied", "Drift (PSI)")
     for report in review.tables:
         drifted = [f"{d.column} {d.psi:.2f}" for d in report.drift if d.word != "stable"]
         table.add_row(
             Text(report.name),
             Text(report.partitions),
             f"{report.rows:,}",
-            f"{report.quarantined:,} ({percent(report.share)})",
+            *(f"{n:,} ({percent(report.share(n))})" for n in (report.removed, report.emptied)),
             Text(", ".join(drifted) or "none"),
         )
     return table

@@ -15,7 +15,7 @@ from refit.data.validation import ValidateParams, ValidationResult, check_table
 
 
 def main() -> None:
-    """Check every table; write the valid rows only when every table passes."""
+    """Check every table; write the rows that are kept only when every table passes."""
     settings = params.read(ValidateParams, "validate")
     tables = dataset.tables(params.dataset_name())
     shutil.rmtree(paths.VALIDATED, ignore_errors=True)
@@ -26,7 +26,10 @@ def main() -> None:
         results[table.name] = result
         report[table.name] = result.report() | {"drift": _drift(raw, result, settings)}
         files.write_parquet(result.quarantine, paths.QUARANTINE / f"{table.name}.parquet")
-        print(f"{table.name}: {result.rows:,} rows, {result.quarantine.height:,} in quarantine")
+        print(
+            f"{table.name}: {result.rows:,} rows, {result.quarantine.height:,} in quarantine"
+            f" ({result.removed:,} removed, {result.emptied:,} kept without outcomes)"
+        )
     files.write_json(paths.VALIDATION, files.rounded(report))
     _require_valid(results, settings.tolerated_share)
     for table in tables:

@@ -1,4 +1,4 @@
-"""Hourly readings of meters; the time is a Datetime."""
+"""Hourly readings of meters; the time is a Datetime, the use is known later."""
 
 import pandera.polars as pa
 import polars as pl
@@ -14,11 +14,12 @@ TABLES = (
                 "at": pa.Column(pl.Datetime("us", "UTC")),
                 "hour": pa.Column(pl.Int64, pa.Check.in_range(0, 23)),
                 "warmth": pa.Column(pl.Float64),
-                "use": pa.Column(pl.Float64, pa.Check.gt(0)),
+                "use": pa.Column(pl.Float64, pa.Check.gt(0), nullable=True),
             },
             strict=True,
         ),
         key=("meter", "at"),
         time="at",
+        outcomes=(("use",),),
     ),
 )
