@@ -10,8 +10,11 @@ departure, in UTC. Its features use only:
 - the weather of the hours that had ended by T.
 
 So nothing that happens after T changes an example, and an example depends on no later partition. A
-property test changes, deletes and adds events after T. The raw rows need not be complete: flights
-in quarantine, missing months and unknown airports only leave fewer rows behind each statistic.
+property test changes, deletes and adds events after T, also such that validation refuses. The raw
+rows need not be complete: removed flights, missing months and unknown airports only leave fewer
+rows behind each statistic. A flight whose departure breaks a rule counts as one that has not
+departed, for twelve hours at most (see `flights.features.congestion`); one whose arrival breaks a
+rule counts as diverted.
 
 The day of the year is not a feature: with one year of data the model would extrapolate from it, and
 its probabilities would be badly calibrated.

@@ -2,6 +2,9 @@
 
 Every rule is a vectorised comparison within a row. A rule about several columns passes where any of
 them is null. A row that breaks a rule goes into quarantine; the features do not need complete rows.
+A flight whose departure or arrival breaks one stays in the schedule, as if it had been cancelled or
+diverted, because until then it looked like any other.
+
 The real year breaks a few rules, and each time the row is wrong: a wind of 1,048 mph, a tail number
 that begins with D, a flight at 703 mph, and airports whose longitude lacks its minus sign (so that
 their time zone is in China). Rules of single rows do not find 13.1 degrees Fahrenheit at JFK in the
@@ -251,8 +254,25 @@ AIRPORTS = pa.DataFrameSchema(
     },
 )
 
+FLIGHT_OUTCOMES = (
+    ("tailnum",),
+    ("dep_time", "dep_delay"),
+    ("arr_time", "arr_delay", "air_time"),
+)
+"""What becomes known after the schedule: the aircraft that flies, its departure, its arrival.
+
+The features use a flight's departure and tail number from the minute of its departure, and its
+arrival from the minute of its arrival (see `flights.features`).
+"""
+
 TABLES = (
-    Table(name="flights", schema=FLIGHTS, key=("time", "carrier", "flight", "origin"), time="time"),
+    Table(
+        name="flights",
+        schema=FLIGHTS,
+        key=("time", "carrier", "flight", "origin"),
+        time="time",
+        outcomes=FLIGHT_OUTCOMES,
+    ),
     Table(name="weather", schema=WEATHER, key=("time", "origin"), time="time"),
     Table(name="planes", schema=PLANES, key=("tailnum",), time=None),
     Table(name="airports", schema=AIRPORTS, key=("faa",), time=None),

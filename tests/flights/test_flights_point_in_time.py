@@ -1,196 +1,80 @@
 """Point-in-time correctness: nothing that happens after a row's decision changes the row.
 
-`change_future` changes, deletes and adds everything after an instant: the schedule of later
-flights, departures and arrivals of flights under way, tail numbers of flights that have not
-departed, and the weather. It leaves alone what had happened by then. Instants are computed here
-with zoneinfo, not with the code under test.
+The raw tables go through validation before the features are built, because a later fact may break a
+rule. `later_facts` makes the other futures.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_tables import (
-    INSTANT,
-    UNLISTED,
-    ZONES,
-    Row,
-    Tables,
-    due,
-    flight,
-    real,
-    tables,
-    utc,
-    weather,
-)
+from later_facts import History, change_future, history_of, minutes, validated
+from small_tables import ZONES, Row, Tables, flight, real, tables, utc, weather
 
-from flights.examples import ROLES, build
+from flights.examples import KEY, ROLES, build
 
 LEAD = timedelta(hours=2)
-FAR = 10**9
-"""Minutes that stand for never or unknown."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class History:
-    """Raw tables with the instants of their flights, in minutes; FAR for never or unknown."""
-
-    tables: Tables
-    scheduled: np.ndarray
-    due: np.ndarray
-    departed: np.ndarray
-    landed: np.ndarray
+def features(examples: pl.DataFrame, key: Row) -> Row:
+    """The features of the example with this key."""
+    found = examples.filter(*(pl.col(name) == key[name] for name in KEY))
+    return found.select(ROLES.features).row(0, named=True)
 
 
-def history_of(raw: Tables) -> History:
-    """The instants of each flight, computed with zoneinfo."""
-    zones = dict(raw["airports"].select("faa", "tzone").drop_nulls().iter_rows())
-    flights = raw["flights"]
-    arrival = np.array(
-        [
-            minutes(due(time, dest, clock, zones)) if dest in zones | UNLISTED else FAR
-            for time, dest, clock in flights.select("time", "dest", "sched_arr_time").iter_rows()
-        ],
-        dtype=np.int64,
-    )
-    scheduled = np.array([minutes(time) for time in flights["time"]], dtype=np.int64)
-    return History(
-        tables=raw,
-        scheduled=scheduled,
-        due=arrival,
-        departed=scheduled + flights["dep_delay"].cast(pl.Int64).fill_null(FAR).to_numpy(),
-        landed=arrival + flights["arr_delay"].cast(pl.Int64).fill_null(FAR).to_numpy(),
-    )
-
-
-def minutes(instant: datetime) -> int:
-    """Minutes since 1970, UTC."""
-    return int(instant.timestamp()) // 60
-
-
-def change_future(past: History, row: int, now: int, random: np.random.Generator) -> Tables:
-    """The tables with everything after the minute `now` changed; the row stays an example."""
-    return past.tables | {
-        "flights": _other_flights(past, row, now, random),
-        "weather": _other_weather(past.tables["weather"], now, random),
-    }
-
-
-def _other_flights(past: History, row: int, now: int, random: np.random.Generator) -> pl.DataFrame:
-    flights = past.tables["flights"]
-    count = flights.height
-    is_row = np.arange(count) == row
-    waits = past.departed > now
-    flies = past.landed > now
-    scheduled_later = waits & (past.scheduled > now) & ~is_row
-    later = random.integers(1, 600, size=(2, count))
-    missing = random.random((2, count)) < 0.2 * ~is_row
-    departs = np.maximum(now, past.scheduled - 100) + later[0] - past.scheduled
-    lands = np.where(
-        scheduled_later | (past.due >= FAR),
-        later[1],
-        np.maximum(now, past.due - 100) + later[1] - past.due,
-    )
-    other = flights.with_columns(
-        dep_delay=_changed(flights["dep_delay"], departs, waits, missing[0]),
-        arr_delay=_changed(flights["arr_delay"], lands, flies, missing[1] | (missing[0] & waits)),
-        tailnum=_swapped(flights["tailnum"], waits & ~is_row, random),
-        dest=_swapped(flights["dest"], scheduled_later, random),
-        carrier=_swapped(flights["carrier"], scheduled_later, random),
-        time=_changed(
-            flights["time"].dt.epoch("us"),
-            (past.scheduled + random.integers(0, 300, count)) * 60_000_000,
-            scheduled_later,
-            np.zeros(count, dtype=bool),
-        ).cast(INSTANT),
-        flight=_changed(
-            flights["flight"], random.integers(9000, 9999, count), scheduled_later, ~waits & waits
-        ),
-        air_time=pl.lit(None, dtype=pl.Int16),
-        dep_time=pl.lit(None, dtype=pl.Int16),
-        arr_time=pl.lit(None, dtype=pl.Int16),
-    )
-    deleted = scheduled_later & (random.random(count) < 0.3)
-    added = other.filter(scheduled_later & (random.random(count) < 0.3)).with_columns(
-        pl.col("time") + timedelta(minutes=7)
-    )
-    return pl.concat([other.filter(~deleted), added]).sample(fraction=1, shuffle=True, seed=row)
-
-
-def _other_weather(observed: pl.DataFrame, now: int, random: np.random.Generator) -> pl.DataFrame:
-    later = observed["time"].dt.epoch("s").to_numpy() // 60 + 60 > now
-    noise = pl.Series(random.random(observed.height) * 40)
-    measured = ["temp", "dewp", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
-    other = observed.with_columns(
-        pl.when(pl.Series(later)).then(noise).otherwise(pl.col(measured)).name.keep()
-    )
-    added = other.filter(later).with_columns(pl.col("time") + timedelta(hours=2000))
-    kept = other.filter(~later | (random.random(observed.height) < 0.7))
-    return pl.concat([kept, added])
-
-
-def _changed(
-    column: pl.Series, values: np.ndarray, where: np.ndarray, missing: np.ndarray
-) -> pl.Series:
-    """The column with these values at `where`, and nulls where they are missing."""
-    other = pl.Series(np.where(where, values, 0)).cast(column.dtype, strict=False)
-    return pl.select(
-        pl.when(pl.Series(where & ~missing)).then(other).when(pl.Series(~where)).then(column)
-    ).to_series()
-
-
-def _swapped(column: pl.Series, where: np.ndarray, random: np.random.Generator) -> pl.Series:
-    shuffled = column.gather(random.permutation(column.len()))
-    return pl.select(pl.when(pl.Series(where)).then(shuffled).otherwise(column)).to_series()
-
-
-def example(raw: Tables, key: Row) -> Row:
-    """The features of the row with this key."""
-    examples = build(raw).filter(*(pl.col(name) == value for name, value in key.items()))
-    return examples.select(ROLES.features).row(0, named=True)
-
-
-def arrived(raw: Tables) -> np.ndarray:
-    """The rows that become examples."""
-    return np.flatnonzero(raw["flights"]["arr_delay"].is_not_null().to_numpy())
+def rows_of(raw: Tables, examples: pl.DataFrame) -> np.ndarray:
+    """The raw flights that became examples."""
+    return raw["flights"].with_row_index().join(examples, on=KEY, how="semi")["index"].to_numpy()
 
 
 def key_of(raw: Tables, row: int) -> Row:
     """The key of a row of the flights."""
-    return raw["flights"].select(ROLES.key).row(row, named=True)
+    return raw["flights"].select(KEY).row(row, named=True)
+
+
+Month = tuple[History, pl.DataFrame]
 
 
 @pytest.fixture(scope="module", params=["2013-03", "2013-07"])
-def month(request: pytest.FixtureRequest) -> History:
-    """A month with a change of clocks, and one of thunderstorms."""
-    return history_of(real(request.param))
+def month(request: pytest.FixtureRequest) -> Month:
+    """A month with a change of clocks, and one of thunderstorms; with its examples."""
+    raw = real(request.param)
+    return history_of(raw), build(validated(raw))
 
 
-def test_no_later_event_changes_a_real_row(month: History) -> None:
+def changed_rows(month: Month, *, count: int, earlier: int = 0, outcomes: bool = True) -> list[Row]:
+    """The rows that differ when everything after `earlier` minutes before the decision changes."""
+    past, examples = month
+    changed = []
+    rows = rows_of(past.tables, examples)
+    for row in np.random.default_rng(2013).choice(rows, count, replace=False):
+        key = key_of(past.tables, int(row))
+        now = minutes(key["time"] - LEAD) - earlier
+        other = change_future(past, int(row), now, np.random.default_rng(row))
+        after = build(validated(other, outcomes=outcomes))
+        if features(after, key) != features(examples, key):
+            changed.append(key)
+    return changed
+
+
+def test_no_later_event_changes_a_real_row(month: Month) -> None:
     """Twelve flights of a real month keep their features when everything later is changed."""
-    examples = build(month.tables)
-    for row in np.random.default_rng(2013).choice(arrived(month.tables), 12, replace=False):
-        key = key_of(month.tables, int(row))
-        now = minutes(key["time"] - LEAD)
-        other = change_future(month, int(row), now, np.random.default_rng(row))
-        before = examples.filter(*(pl.col(name) == value for name, value in key.items()))
-        assert example(other, key) == before.select(ROLES.features).row(0, named=True), key
+    assert changed_rows(month, count=12) == []
 
 
-def test_events_before_the_decision_do_change_rows(month: History) -> None:
+def test_events_before_the_decision_do_change_rows(month: Month) -> None:
     """The test above can fail: changes in the three hours before the decision change features."""
-    changed = 0
-    rows = np.random.default_rng(2013).choice(arrived(month.tables), 5, replace=False)
-    for row in rows:
-        key = key_of(month.tables, int(row))
-        now = minutes(key["time"] - LEAD) - 180
-        other = change_future(month, int(row), now, np.random.default_rng(row))
-        changed += example(other, key) != example(month.tables, key)
-    assert changed >= 4
+    assert len(changed_rows(month, count=5, earlier=180)) >= 4
+
+
+def test_without_outcomes_later_events_do_change_rows(month: Month) -> None:
+    """The test above can fail: if every row that breaks a rule is removed, features change."""
+    past, _ = month
+    examples = build(validated(past.tables, outcomes=False))
+    assert len(changed_rows((past, examples), count=5, outcomes=False)) >= 4
 
 
 @st.composite
@@ -213,19 +97,58 @@ def small_histories(draw: st.DrawFn) -> Tables:
             ),
             min_size=1,
             max_size=25,
-            unique_by=lambda row: tuple(row[name] for name in ROLES.key),
-        ).filter(lambda rows: any(row["arr_delay"] is not None for row in rows))
+            unique_by=lambda row: tuple(row[name] for name in KEY),
+        )
     )
     hours = draw(st.lists(st.integers(-6, 48), unique=True))
     return tables(flights, [weather(start + timedelta(hours=h), precip=h % 7 / 10) for h in hours])
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(raw=small_histories(), seed=st.integers(0, 2**32 - 1))
 def test_no_later_event_changes_a_generated_row(raw: Tables, seed: int) -> None:
     """For any past and any changed future, the row is the same."""
+    examples = build(validated(raw))
+    assume(not examples.is_empty())
     random = np.random.default_rng(seed)
-    row = int(random.choice(arrived(raw)))
+    row = int(random.choice(rows_of(raw, examples)))
     key = key_of(raw, row)
-    now = minutes(key["time"] - LEAD)
-    assert example(change_future(history_of(raw), row, now, random), key) == example(raw, key)
+    other = change_future(history_of(raw), row, minutes(key["time"] - LEAD), random)
+    assert features(build(validated(other)), key) == features(examples, key)
+
+
+HOURS = 3
+"""Decisions up to so many hours before the instant are compared."""
+
+
+def break_later_air_times(past: History, instant: int) -> Tables:
+    """A third of the flights that land after the instant get an air time of one minute."""
+    chosen = np.random.default_rng(instant).random(past.landed.size) < 1 / 3
+    breaks = pl.Series((past.landed > instant) & chosen)
+    air_time = pl.when(breaks).then(pl.lit(1, pl.Int16)).otherwise("air_time")
+    return past.tables | {"flights": past.tables["flights"].with_columns(air_time=air_time)}
+
+
+def moved_rows(before: pl.DataFrame, after: pl.DataFrame, instant: int) -> tuple[int, int]:
+    """How many examples decided by the instant differ, and how many there are in both."""
+    decided = pl.col("time").dt.epoch("s") // 60 - LEAD // timedelta(minutes=1)
+    compared = before.filter(decided.is_between(instant - HOURS * 60, instant))
+    both = compared.join(after, on=KEY, how="semi")
+    same = both.join(after, on=both.columns, how="semi", nulls_equal=True)
+    return both.height - same.height, both.height
+
+
+def test_an_air_time_that_breaks_a_rule_moves_no_earlier_row() -> None:
+    """Landings of one minute move no row decided before; without outcomes they move nearly all."""
+    july = real("2013-07")
+    counts = {True: np.zeros(2, dtype=int), False: np.zeros(2, dtype=int)}
+    for day in range(3, 31, 3):
+        now = utc(f"2013-07-{day:02} 20:00")
+        near = pl.col("time").is_between(now - timedelta(days=1), now + timedelta(days=1))
+        days = july | {name: july[name].filter(near) for name in ("flights", "weather")}
+        broken = break_later_air_times(history_of(days), minutes(now))
+        for outcomes in counts:
+            before, after = (build(validated(raw, outcomes=outcomes)) for raw in (days, broken))
+            counts[outcomes] += moved_rows(before, after, minutes(now))
+    assert counts[True].tolist() == [0, counts[False][1]]
+    assert counts[False][0] > 0.9 * counts[False][1] > 1000
