@@ -1,6 +1,6 @@
 """The report of a run. Prefect shows it as an artifact."""
 
-from refit.workflow.steps import StepResult
+from refit.workflow.step_result import StepResult
 
 
 def report(results: list[StepResult], error: str = "") -> str:

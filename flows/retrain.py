@@ -17,7 +17,8 @@ from prefect.states import Completed, Failed
 from flows import approval
 from flows.report import report
 from refit.core.errors import RefitError
-from refit.workflow.steps import Step, StepResult, steps
+from refit.workflow.step_result import StepResult
+from refit.workflow.steps import Step, steps
 from refit.workspace.project import find_root
 
 Watch = Callable[[str, str | StepResult], None]

@@ -14,7 +14,8 @@ import pytest
 from flows.report import report
 from refit.core.errors import SetupError
 from refit.pipeline.stage_output import Outcome
-from refit.workflow.steps import StepResult, steps
+from refit.workflow.step_result import StepResult
+from refit.workflow.steps import steps
 from refit.workspace import servers
 
 STAGES = """\

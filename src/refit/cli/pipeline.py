@@ -9,7 +9,7 @@ from refit.cli.terminal import at_root, console
 
 if TYPE_CHECKING:
     from refit.workflow.run import Start, Watch
-    from refit.workflow.steps import StepResult
+    from refit.workflow.step_result import StepResult
 
 app = typer.Typer()
 COLOURS = {"Cached": "dim", "Restored": "cyan", "Completed": "green"}

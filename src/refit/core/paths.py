@@ -20,6 +20,8 @@ HOLDOUT = PREPARED / "holdout.parquet"
 BASELINE = Path("data/baseline")
 MODEL = Path("data/model")
 TRAINING = MODEL / "training.json"
+VALIDATION_PREDICTIONS = MODEL / "validation.npy"
+"""Of the model that had not seen the validation part."""
 EVALUATION = Path("data/evaluation")
 PREDICTIONS = EVALUATION / "predictions.parquet"
 METRICS = EVALUATION / "metrics.json"
@@ -38,6 +40,7 @@ MLFLOW = STATE / "mlflow.db"
 MLFLOW_LOCK = STATE / "mlflow.lock"
 ARTIFACTS = STATE / "mlartifacts"
 BUNDLES = STATE / "bundles"
+UNCHANGED = STATE / "unchanged.json"
 REGISTRY_LOCK = STATE / "registry.lock"
 
 DVC_TEMPORARY = Path(".dvc/tmp")

@@ -21,10 +21,8 @@ from refit.pipeline.repository import Repository, open_repository, require_repos
 from refit.pipeline.run_cache import SeveralResults
 from refit.pipeline.stage_output import Failure, OnOutput, Outcome, Output, error_chain
 from refit.pipeline.stage_process import stage_process
-from refit.workspace.lock import only_one
+from refit.workspace.lock import RUN_WAIT, only_one
 
-WAIT = 600.0
-"""Seconds to wait for another run in the same folder."""
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 """Makes the lines of a Python stage visible as they are printed; no result depends on it."""
 
@@ -40,7 +38,7 @@ class StageResult:
 
 
 @contextlib.contextmanager
-def open_pipeline(root: Path, *, wait: float = WAIT) -> Iterator["Pipeline"]:
+def open_pipeline(root: Path, *, wait: float = RUN_WAIT) -> Iterator["Pipeline"]:
     """The pipeline of the project at `root`, for one run at a time.
 
     Args:
@@ -72,6 +70,11 @@ class Pipeline:
         """The stages' names in the order in which `dvc repro` takes them."""
         nodes = self.repository.nodes()
         return tuple(node.name for node in nodes if getattr(node, "name", None))
+
+    def looked_at(self) -> list[Path]:
+        """Every file and folder that `changes`, `results` and `several` depend on."""
+        cache = dvc_internals.run_cache(self.repository.repo)
+        return sorted({*map(Path, dvc_internals.looked_at(self.repository.repo)), cache})
 
     def changes(self) -> dict[str, tuple[str, ...]]:
         """What has changed since each stage last ran; empty when nothing needs to run."""

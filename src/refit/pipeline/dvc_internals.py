@@ -59,6 +59,18 @@ def nodes(repo: Any) -> list[Any]:
     return list(nx.dfs_postorder_nodes(repo.index.graph))
 
 
+def looked_at(repo: Any) -> Iterator[str]:
+    """The files and folders whose state makes DVC's status, some of which may not exist."""
+    yield from map(str, (repo.config.files[level] for level in ("repo", "local")))
+    yield str(Path(repo.root_dir, ".dvcignore"))
+    for node in repo.index.stages:
+        yield node.path
+        if not node.is_data_source:
+            yield str(Path(node.path).with_suffix(".lock"))
+        for part in (*node.deps, *node.outs):
+            yield part.fs_path
+
+
 def has_run(node: Any) -> bool:
     """Whether dvc.lock records a result of the stage."""
     return node.is_data_source or any(out.hash_info for out in node.outs)

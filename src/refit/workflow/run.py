@@ -4,11 +4,16 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from refit.workflow.steps import StepResult, nothing_to_do, steps
-from refit.workspace import servers
+from refit.core import paths
+from refit.workflow import unchanged
+from refit.workflow.step_result import StepResult
+from refit.workspace.lock import RUN_WAIT, only_one
 from refit.workspace.project import environment
-from refit.workspace.servers import Server
+
+if TYPE_CHECKING:
+    from refit.workspace.servers import Server
 
 Watch = Callable[[str, str | StepResult], None]
 """Takes a step's name with a line of its output, or with its result."""
@@ -25,7 +30,7 @@ def run(
     until: str | None,
     force: bool,
     load_flow: Callable[[], Start] | None,
-) -> Server | None:
+) -> "Server | None":
     """Bring everything up to date.
 
     Args:
@@ -39,7 +44,7 @@ def run(
         The Prefect server that shows the run; None when none was needed.
     """
     if until is None and not force:
-        results = nothing_to_do(root)
+        results = _recalled(root) or _nothing_to_do(root)
         for result in results:
             watch(result.name, result)
         if results:
@@ -52,16 +57,31 @@ def run(
     return server
 
 
+def _recalled(root: Path) -> tuple[StepResult, ...]:
+    with only_one(root / paths.RUN_LOCK, RUN_WAIT):
+        return unchanged.recall(root)
+
+
+def _nothing_to_do(root: Path) -> tuple[StepResult, ...]:
+    from refit.workflow.steps import nothing_to_do
+
+    return nothing_to_do(root)
+
+
 def _run_steps(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
+    from refit.workflow.steps import steps
+
     for step in steps(root, until=until, force=force):
         watch(step.name, step.run(partial(watch, step.name)))
 
 
-def _with_server(root: Path, load_flow: Callable[[], Start]) -> tuple[Server, Start]:
+def _with_server(root: Path, load_flow: Callable[[], Start]) -> "tuple[Server, Start]":
     """Import the flow while the server starts.
 
     The flow reads the server's address when it is imported, so that is set before.
     """
+    from refit.workspace import servers
+
     os.environ.update(environment(root))
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     os.environ["PREFECT_LOGGING_INTERNAL_LEVEL"] = "CRITICAL"

@@ -4,16 +4,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from refit.core import params, paths
 from refit.core.errors import RegistryError
-from refit.pipeline.dvc import open_pipeline
-from refit.pipeline.run_cache import SeveralResults
 from refit.registry import reading
 from refit.registry.reader import Reader
 from refit.registry.reader import champion as champion_of
 from refit.registry.version import Version
+from refit.workflow import unchanged
 from refit.workspace import servers
+
+if TYPE_CHECKING:
+    from refit.pipeline.run_cache import SeveralResults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class Status:
     registry_error: str
     """Why the registry could not be read; empty when it could."""
     changes: dict[str, tuple[str, ...]]
-    several: tuple[SeveralResults, ...]
+    several: "tuple[SeveralResults, ...]"
     """Computations with different results from the same inputs."""
     partitions: dict[str, tuple[str, ...]]
     servers: dict[str, str]
@@ -93,8 +96,7 @@ def status(root: Path) -> Status:
         )
     except RegistryError as error:
         registry_error = str(error)
-    with open_pipeline(root, wait=2) as pipeline:
-        changes, several = pipeline.changes(), pipeline.several()
+    changes, several = _pipeline(root)
     return Status(
         champion=champion,
         waiting=waiting,
@@ -107,6 +109,16 @@ def status(root: Path) -> Status:
             for name, server in servers.running(root).items()
         },
     )
+
+
+def _pipeline(root: Path) -> tuple[dict[str, tuple[str, ...]], "tuple[SeveralResults, ...]"]:
+    """What has changed, and computations with several results."""
+    if unchanged.recall(root):
+        return {}, ()
+    from refit.pipeline.dvc import open_pipeline
+
+    with open_pipeline(root, wait=2) as pipeline:
+        return pipeline.changes(), pipeline.several()
 
 
 def _champion_and_waiting(name: str, reader: Reader) -> tuple[Version | None, int | None]:

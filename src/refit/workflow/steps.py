@@ -16,22 +16,8 @@ from refit.pipeline.dvc import Pipeline, open_pipeline
 from refit.pipeline.stage_output import OnOutput, Outcome
 from refit.promotion import decide, policy
 from refit.promotion.decision import Decision
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepResult:
-    """What became of a step."""
-
-    name: str
-    outcome: Outcome
-    reason: str
-    seconds: float
-    report: str = ""
-    """Markdown; only from the step `promote`."""
-    waiting: int | None = None
-    """The version that waits for a person's answer; only from the step `promote`."""
-    ask: str = ""
-    """How a person can answer."""
+from refit.workflow import unchanged
+from refit.workflow.step_result import StepResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +63,21 @@ def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
     """The results of a run in which everything is cached; empty when something must run."""
     with open_pipeline(root) as pipeline:
         started = time.monotonic()
+        seen = unchanged.look(root, pipeline.looked_at())
         if pipeline.changes():
             return ()
         names = pipeline.stages()
         seconds = (time.monotonic() - started) / max(len(names), 1)
         _require_deterministic(pipeline, root)
         promotion = _decide(root)
-    cached = (
-        StepResult(name=name, outcome=Outcome.CACHED, reason="", seconds=seconds) for name in names
-    )
-    return (*cached, promotion)
+        cached = (
+            StepResult(name=name, outcome=Outcome.CACHED, reason="", seconds=seconds)
+            for name in names
+        )
+        results = (*cached, promotion)
+        if promotion.outcome is Outcome.CACHED and not pipeline.several():
+            unchanged.remember(root, seen, results)
+    return results
 
 
 def _stage(pipeline: Pipeline, stage: str, *, force: bool) -> Step:
