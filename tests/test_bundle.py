@@ -1,13 +1,19 @@
 """The inputs of a bundle's graph: a few rows are read like many."""
 
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto
 
+from refit.core.errors import DataError
 from refit.serving import bundle
+from refit.serving.onnx_graph import Graph
 
 NUMBERS = {
     pl.Float64: st.floats(),
@@ -30,15 +36,16 @@ def columns(kinds: dict[Any, Any], rows: int) -> st.SearchStrategy[pl.Series]:
 
 
 @given(
-    st.integers(0, bundle.FEW).flatmap(lambda n: st.tuples(columns(NUMBERS, n), columns(TEXTS, n)))
+    st.integers(1, bundle.FEW).flatmap(lambda n: st.tuples(columns(NUMBERS, n), columns(TEXTS, n)))
 )
 def test_a_few_rows_are_read_like_many(made: tuple[pl.Series, pl.Series]) -> None:
     """Row by row and column by column give the same arrays, to the bit."""
     number, text = made
     frame = pl.DataFrame({"number": number, "text": text, "other": text})
     inputs = [{"name": "text", "type": "string"}, {"name": "number", "type": "number"}]
-    few = bundle._feeds(frame, inputs)
-    assert list(few) == ["text", "number"]
+    few = reader(*inputs)._few_feeds(frame)
+    assert few is not None
+    assert few.keys() == {"text", "number"}
     for entry in inputs:
         expected = bundle._feed(frame[entry["name"]], entry)
         got = few[entry["name"]]
@@ -49,8 +56,40 @@ def test_a_few_rows_are_read_like_many(made: tuple[pl.Series, pl.Series]) -> Non
             assert got.tolist() == expected.tolist()
 
 
-def test_a_moment_is_read_by_its_column() -> None:
-    """Where Python's value is no number, the column is cast."""
-    frame = pl.DataFrame({"at": pl.Series([1, 2]).cast(pl.Datetime("us"))})
-    feeds = bundle._feeds(frame, [{"name": "at", "type": "number"}])
-    assert np.array_equal(feeds["at"], [1.0, 2.0])
+def reader(*inputs: dict[str, str]) -> bundle.Bundle:
+    return bundle.Bundle(folder=Path(), signature={"inputs": list(inputs)})
+
+
+def exported(folder: Path) -> bundle.Bundle:
+    """A model that gives back its number, and takes a word."""
+    graph = Graph()
+    number = graph.cast("x", TensorProto.FLOAT)
+    known = graph.add(
+        "LabelEncoder", "word", domain="ai.onnx.ml", keys_strings=["b"], values_floats=[1.0]
+    )
+    types = {"x": int(TensorProto.DOUBLE), "word": int(TensorProto.STRING)}
+    model = graph.model(types, (graph.add("Add", number, known), ["rows"]))
+    inputs = [{"name": "x", "type": "number"}, {"name": "word", "type": "string"}]
+    bundle.write(folder, model.SerializeToString(), {"inputs": inputs, "classes": []}, {})
+    return bundle.load(folder)
+
+
+@pytest.mark.parametrize("value", [date(2013, 1, 1), "1.5", np.float32(2), [1.0], 10**400])
+def test_other_values_are_left_to_the_column(value: object) -> None:
+    """What is no plain number is not read as one by the fast way."""
+    assert reader({"name": "at", "type": "number"})._few_feeds({"at": value}) is None
+
+
+def test_a_mapping_is_one_row(tmp_path: Path) -> None:
+    """A mapping is predicted as the frame of its row, and its errors name what is wrong."""
+    model = exported(tmp_path)
+    row = {"x": 0.25, "word": "b", "spare": object()}
+    frame = pl.DataFrame({"x": [0.25], "word": ["b"]})
+    assert model.predict(row).tolist() == model.predict(frame).tolist()
+    assert model.predict({"x": None, "word": None}).shape == (1,)
+    with pytest.raises(DataError, match="column word is missing"):
+        model.predict({"x": 1.0})
+    with pytest.raises(DataError, match="column x is String, expected number"):
+        model.predict({"x": "1", "word": "b"})
+    with pytest.raises(DataError, match="neither a number nor a text"):
+        model.predict({"x": 10**400, "word": "b"})

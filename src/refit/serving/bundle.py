@@ -7,10 +7,10 @@
 No file of a bundle can run code: ONNX is a graph of known operators, and JSON is data.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ BATCH = 4096
 """Rows that are predicted at a time."""
 FEW = 8
 """Up to this many rows, Python's own numbers are faster than a column at a time."""
+
+
+NUMBERS: frozenset[type] = frozenset({int, float, bool, type(None)})
+TEXTS: frozenset[type] = frozenset({str, type(None)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +58,12 @@ class Bundle:
                 do="restore the bundle from the registry or with `dvc checkout`",
             ) from error
 
-    def predict(self, frame: pl.DataFrame) -> np.ndarray:
+    def predict(self, rows: pl.DataFrame | Mapping[str, Any]) -> np.ndarray:
         """Predictions of raw example rows.
 
         Args:
-            frame: at least the columns of the signature, in any order; null is missing.
+            rows: N rows with at least the columns of the signature, in any order; null is missing.
+                A mapping of column to value is one row.
 
         Returns:
             float32: with classes, probabilities (N, K); otherwise probabilities or values (N,).
@@ -66,8 +71,13 @@ class Bundle:
         Raises:
             DataError: a column is missing or has a type that the signature does not allow.
         """
+        feeds = self._few_feeds(rows)
+        if feeds is not None:
+            prediction: np.ndarray = self.session.run(["prediction"], feeds)[0]
+            return prediction
+        frame = rows if isinstance(rows, pl.DataFrame) else _one_row(rows)
         self._require(frame)
-        feeds = _feeds(frame, self._inputs)
+        feeds = {entry["name"]: _feed(frame[entry["name"]], entry) for entry in self._inputs}
         parts = [
             self.session.run(
                 ["prediction"], {n: c[start : start + BATCH] for n, c in feeds.items()}
@@ -75,6 +85,40 @@ class Bundle:
             for start in range(0, max(frame.height, 1), BATCH)
         ]
         return np.concatenate(parts)
+
+    def _few_feeds(self, rows: pl.DataFrame | Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """The graph's inputs from a row or a few, by Python's own numbers.
+
+        None for many rows, and where a column is missing or holds something else than numbers or
+        texts: then the way of many rows finds out what is wrong.
+        """
+        if not isinstance(rows, pl.DataFrame):
+            columns = {name: (value,) for name, value in rows.items()}
+        elif 0 < rows.height <= FEW:
+            values = zip(*rows.rows(), strict=True)
+            columns = dict(zip(rows.columns, values, strict=True))
+        else:
+            return None
+        try:
+            numbers = _plain([columns[name] for name in self._names["number"]], NUMBERS)
+            words = _plain([columns[name] for name in self._names["string"]], TEXTS)
+            by_column = np.array(numbers, np.float64)  # None becomes NaN
+        except (KeyError, TypeError, OverflowError):
+            return None
+        by_column[~np.isfinite(by_column)] = np.nan
+        texts = ([value or "" for value in column] for column in words)
+        return {
+            **dict(zip(self._names["number"], by_column, strict=True)),
+            **{n: np.array(t, object) for n, t in zip(self._names["string"], texts, strict=True)},
+        }
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        """The names of the inputs by type."""
+        return {
+            kind: [entry["name"] for entry in self._inputs if entry["type"] == kind]
+            for kind in ("number", "string")
+        }
 
     @property
     def model(self) -> str:
@@ -125,26 +169,27 @@ def load(folder: Path) -> Bundle:
     return Bundle(folder=folder, signature=files.read_json(folder / SIGNATURE))
 
 
-def _feeds(frame: pl.DataFrame, inputs: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """The graph's inputs by name, each (N,): float64, or objects that are strings."""
-    schema = frame.schema  # polars makes a new one each time
-    if frame.height <= FEW and all(_is_plain(schema[entry["name"]]) for entry in inputs):
-        columns = dict(zip(frame.columns, zip(*frame.rows(), strict=True), strict=False))
-        return {e["name"]: _few(columns.get(e["name"], ()), e["type"]) for e in inputs}
-    return {entry["name"]: _feed(frame[entry["name"]], entry) for entry in inputs}
+def _one_row(row: Mapping[str, Any]) -> pl.DataFrame:
+    try:
+        return pl.DataFrame({name: [value] for name, value in row.items()})
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            "the row holds something that is neither a number nor a text",
+            where="row to predict",
+            got=str(error).splitlines()[0],
+            do="give numbers, texts and None",
+        ) from error
 
 
-def _is_plain(dtype: pl.DataType) -> bool:
-    """Whether Python's value of such a column is a number, a text or None."""
-    return dtype.is_integer() or dtype.is_float() or dtype in (pl.Boolean, pl.String, pl.Null)
+def _plain(columns: list[tuple[Any, ...]], types: frozenset[type]) -> list[tuple[Any, ...]]:
+    """The columns, which hold values of these types only.
 
-
-def _few(values: tuple[Any, ...], kind: str) -> np.ndarray:
-    """The same array as `_feed` makes of a column with these values."""
-    if kind == "number":
-        numbers = (math.nan if value is None else float(value) for value in values)
-        return np.array([n if math.isfinite(n) else math.nan for n in numbers], np.float64)
-    return np.array(["" if value is None else value for value in values], object)
+    Raises:
+        TypeError: a value has another type.
+    """
+    if not types.issuperset(map(type, chain.from_iterable(columns))):
+        raise TypeError
+    return columns
 
 
 def _feed(column: pl.Series, entry: Mapping[str, Any]) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from onnx import TensorProto
 
 from refit.data.encoder import FIRST, MISSING, UNKNOWN, Encoder, NumericMap
+from refit.serving import onnx_search
 from refit.serving.onnx_graph import Graph
 
 
@@ -27,9 +28,7 @@ class Features:
 
     def code_matrix(self) -> str:
         """(rows, C) int64."""
-        second = self.graph.constant([1])
-        columns = [self.graph.add("Unsqueeze", codes, second) for codes in self.codes()]
-        return self.graph.add("Concat", *columns, axis=1)
+        return as_matrix(self.graph, self.codes())
 
 
 def column_types(encoder: Encoder) -> dict[str, int]:
@@ -42,28 +41,23 @@ def column_types(encoder: Encoder) -> dict[str, int]:
 
 def encode_numeric(graph: Graph, columns: Mapping[str, NumericMap]) -> str:
     """Raw double columns -> (rows, F) float, mapped as refit.data.encoder maps them, NaN kept."""
-    ones = graph.constant([1])
-    raw = graph.add("Concat", *(graph.add("Unsqueeze", n, ones) for n in columns), axis=1)
-    knots, widths, values, rises = _padded(list(columns.values()))
-    lowest, highest = knots[:, 0], np.array([m.knots[-1] for m in columns.values()])
+    maps = list(columns.values())
+    raw = as_matrix(graph, list(columns))
+    missing = graph.add("IsNaN", graph.add("Sub", raw, raw))  # NaN for an infinite value, too
+    lowest, highest = (np.array([m.knots[end] for m in maps]) for end in (0, -1))
     inside = graph.add("Max", raw, graph.constant(lowest))
     inside = graph.add("Min", inside, graph.constant(highest))
-    infinite = graph.add("IsInf", graph.cast(raw, TensorProto.FLOAT))
-    missing = graph.add("Or", graph.add("IsNaN", raw), infinite)
     inside = graph.add("Where", missing, graph.constant(lowest), inside)
-    reached = graph.add(
-        "GreaterOrEqual", graph.add("Unsqueeze", inside, graph.constant([2])), graph.constant(knots)
-    )
-    counted = graph.cast(reached, TensorProto.FLOAT)
-    index = graph.add("ReduceSum", counted, graph.constant([2]), keepdims=0)
-    index = graph.add("Sub", graph.cast(index, TensorProto.INT64), graph.constant([1]))
-    last = np.array([len(m.knots) - 2 for m in columns.values()], np.int64)
-    index = graph.add("Min", index, graph.constant(last))
-    starts = np.arange(len(columns), dtype=np.int64) * knots.shape[1]
-    index = graph.add("Add", index, graph.constant(starts))
+    index = onnx_search.intervals(graph, inside, [m.knots[1:-1] for m in maps])
+    index = graph.cast(index, TensorProto.INT64)
     base, width, value, rise = (
-        graph.add("Gather", graph.constant(table.ravel()), index)
-        for table in (knots, widths, values, rises)
+        graph.add("Gather", graph.constant(np.concatenate(tables)), index)
+        for tables in (
+            [m.knots[:-1] for m in maps],
+            [np.diff(m.knots) for m in maps],
+            [m.values[:-1] for m in maps],
+            [np.diff(m.values) for m in maps],
+        )
     )
     share = graph.add("Div", graph.add("Sub", inside, base), width)
     risen = graph.add("Add", value, graph.add("Mul", share, rise))
@@ -87,16 +81,8 @@ def encode_categorical(graph: Graph, columns: Mapping[str, Sequence[str]]) -> li
     ]
 
 
-def _padded(
-    maps: Sequence[NumericMap],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Knots, distances to the next knot, values and rises, each (F, K); knots padded with inf."""
-    shape = len(maps), max(len(m.knots) for m in maps)
-    knots, widths = np.full(shape, np.inf), np.ones(shape)
-    values, rises = np.zeros(shape), np.zeros(shape)
-    for row, fitted in enumerate(maps):
-        count = len(fitted.knots)
-        knots[row, :count], values[row, :count] = fitted.knots, fitted.values
-        widths[row, : count - 1] = np.diff(fitted.knots)
-        rises[row, : count - 1] = np.diff(fitted.values)
-    return knots, widths, values, rises
+def as_matrix(graph: Graph, columns: Sequence[str]) -> str:
+    """Columns (rows,) each -> (rows, columns), by three nodes for any number of columns."""
+    joined = graph.add("Concat", *columns, axis=0)
+    by_column = graph.add("Reshape", joined, graph.constant([len(columns), -1]))
+    return graph.add("Transpose", by_column, perm=[1, 0])
