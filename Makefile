@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-fast crash-test check format reference bench gate-study clean
+.PHONY: help setup run test test-all test-fast crash-test check format reference bench gate-study rolling clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: setup  ## Measure; prints a table (some minutes)
 
 gate-study: setup  ## Measure how often the gates err, on 130 retrains (ten minutes, then one)
 	@$(BIN)/python benchmarks/gate_study.py
+
+rolling: setup  ## Measure the network against LightGBM on five rolling splits (a quarter of an hour)
+	@$(BIN)/python benchmarks/rolling.py
 
 clean:  ## Stop the servers and remove the environment and all local state; data and cache stay
 	@if [ -x $(BIN)/refit ]; then $(BIN)/refit down; fi

@@ -31,7 +31,7 @@ def network() -> None:
     determinism.apply()
     from refit.core import params
     from refit.data import prepared
-    from refit.models.catalog import TrainParams
+    from refit.models.final import TrainParams
     from refit.models.model import Data, Session
     from refit.models.network import NetworkModel, NetworkParams
     from refit.training import loop

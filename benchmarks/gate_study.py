@@ -63,8 +63,8 @@ TASK = find_task(ROLES.task)
 
 def main() -> None:
     """Train what is missing, judge, print."""
-    folder = STUDY / _key()
-    _examples(folder)
+    folder = STUDY / key()
+    examples_of_the_year(folder)
     _train(folder)
     study = Study(folder)
     print(f"Machine: {machine()}; trainings {folder.name}\n")
@@ -74,7 +74,7 @@ def main() -> None:
     _simulations()
 
 
-def _key() -> str:
+def key() -> str:
     """Names the trainings by everything that they depend on."""
     loaded = params.load(ROOT / "params.yaml")
     code = [*(ROOT / "src/flights").rglob("*.py"), Path(__file__).with_name("retrains.py")]
@@ -89,10 +89,10 @@ def _key() -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _examples(folder: Path) -> None:
-    """All examples of the year, made by the pipeline in a clone."""
+def examples_of_the_year(folder: Path) -> pl.DataFrame:
+    """All examples of the year, made by the pipeline in a clone and kept in the folder."""
     if (folder / "examples.parquet").exists():
-        return
+        return files.read_parquet(folder / "examples.parquet")
     with clone() as project:
         call(project, "refit", "ingest", "--until", f"2013-{LATEST}")
         call(project, "dvc", "repro", "preprocess")
@@ -100,7 +100,9 @@ def _examples(folder: Path) -> None:
             files.read_parquet(project / f"data/prepared/{part}.parquet")
             for part in ("train", "validation", "holdout")
         ]
-    files.write_parquet(pl.concat(parts), folder / "examples.parquet")
+    examples = pl.concat(parts)
+    files.write_parquet(examples, folder / "examples.parquet")
+    return examples
 
 
 def _train(folder: Path) -> None:

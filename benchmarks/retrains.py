@@ -105,27 +105,29 @@ def _baseline(data: "Data", later: "Arrays", name: str) -> "np.ndarray":
     from refit.core import params
     from refit.models import baselines
     from refit.models.baselines import BaselineParams
+    from refit.models.final import TrainParams
 
-    fitted = baselines.fit(
-        data.task,
+    fits = baselines.fit(
         "linear" if name == "linear" else "boosted",
-        data.train,
-        data.validation,
-        cardinalities=data.cardinalities,
-        settings=params.read(BaselineParams, "baseline"),
+        data,
+        params.read(BaselineParams, "baseline"),
+        final=params.read(TrainParams, "train").final,
+        threads=determinism.threads(determinism.STRICTEST),
     )
-    return fitted.predict(later)
+    return _unseen(fits.chosen(data.validation), fits.final(later))
 
 
 def _trained(data: "Data", later: "Arrays", seed: int, threads: int) -> "np.ndarray":
     """(N,) predictions of the later rows by the model of params.yaml, trained with this seed."""
     from refit.core import params
     from refit.models import catalog
-    from refit.models.catalog import TrainParams
+    from refit.models import final as final_model
+    from refit.models.final import TrainParams
     from refit.models.model import Session
     from refit.training import loop
 
-    model = catalog.find(params.read(TrainParams, "train").model, "flights")
+    settings = params.read(TrainParams, "train")
+    model = catalog.find(settings.model, "flights")
     with tempfile.TemporaryDirectory() as checkpoints, redirect_stdout(sys.stderr):
         session = Session(
             seed=seed,
@@ -136,8 +138,16 @@ def _trained(data: "Data", later: "Arrays", seed: int, threads: int) -> "np.ndar
             stop=lambda: None,
             train=loop.train,
         )
-        fitted = model.fit(data, params.read(model.params, model.name), session)
-    return fitted.predict(later)
+        own, final = params.read(model.params, model.name), settings.final
+        fits = final_model.fit(model, data, own, session, final)
+    return _unseen(fits.chosen.predict(data.validation), fits.final.predict(later))
+
+
+def _unseen(validation: "np.ndarray", later: "np.ndarray") -> "np.ndarray":
+    """Predictions of the later rows; of the first ones, by the model that had not seen them."""
+    import numpy as np
+
+    return np.concatenate([validation, later[len(validation) :]])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from refit.data.validation import ValidateParams
 from refit.evaluation.report import EvaluateParams
 from refit.models.baselines import BaselineParams
 from refit.models.boosted import BoostedParams
-from refit.models.catalog import TrainParams
+from refit.models.final import TrainParams
 from refit.models.network import NetworkParams
 from refit.promotion.policy import PromoteParams
 from refit.tasks.catalog import TASKS

@@ -13,6 +13,7 @@ from refit.models.model import Shape
 from refit.models.network import Network, NetworkParams, bin_edges, dropout_mask, weights_of
 from refit.tasks.catalog import find as find_task
 from refit.tasks.multiclass import log_sum_exp
+from refit.training import linear_layer
 from refit.training.linear_layer import Linear
 from refit.training.optimizer import make_optimizer
 
@@ -24,6 +25,7 @@ SETTINGS = NetworkParams(
     warmup_share=0.1,
     weight_decay=0.1,
     clip_norm=1.0,
+    members=2,
     hidden_width=8,
     hidden_layers=2,
     embedding_width=2,
@@ -72,21 +74,56 @@ def test_the_encoding_by_hand() -> None:
     expected = [min(max((0.3 - a) / (b - a), 0), 1) for a, b in itertools.pairwise(edges)]
     assert encoded.shape == (2, 3 * 6)
     assert encoded[0, :6].tolist() == pytest.approx([0.3, 0, -5, 0, 1, 0])
-    assert encoded[0, 6:10].tolist() == pytest.approx(expected)
-    assert encoded[0, 10:14].tolist() == [0, 0, 0, 0]
-    assert encoded[1, 6:10].tolist() == [1, 1, 1, 1]
+    bins = encoded[:, 6:].view(2, 4, 3)
+    assert bins[0, :, 0].tolist() == pytest.approx(expected)
+    assert bins[0, :, 1].tolist() == [0, 0, 0, 0]
+    assert bins[1, :, 0].tolist() == [1, 1, 1, 1]
 
 
 def test_the_whole_formula() -> None:
     """The network computes the formula of its module's docstring, step by step."""
     net = network().eval()
-    state = net.state_dict()
-    rows = state["table"][CODES.long() + torch.tensor([0, 4])].flatten(1)
-    h = net._encode(NUMERIC) @ state["numbers.weight"].T + state["numbers.bias"]
-    h = functional.silu(h + rows @ state["categories.weight"].T)
-    h = functional.silu(h @ state["hidden.0.weight"].T + state["hidden.0.bias"])
-    expected = h @ state["head.weight"].T + state["head.bias"]
-    torch.testing.assert_close(net(NUMERIC, CODES), expected)
+    with torch.no_grad():
+        net.numbers.scale.uniform_(0, 0.1)
+        net.categories.scale.uniform_(0, 0.1)
+    rows = net.table[CODES.long() + torch.tensor([0, 4])].flatten(1)
+    outputs = []
+    for member, (_8, _1) in enumerate([(slice(0, 8), slice(0, 1)), (slice(8, 16), slice(1, 2))]):
+        numbers = net._encode(NUMERIC) * 20 * net.numbers.scale[member].repeat(6)
+        words = rows * 20 * net.categories.scale[member].repeat_interleave(2)
+        h = numbers @ net.numbers.weight[_8].T + net.numbers.bias[_8]
+        h = functional.silu(h + words @ net.categories.weight[_8].T)
+        (second,) = net.hidden
+        h = functional.silu(h @ second.weight[_8].T + second.bias[_8])
+        outputs.append(h @ net.head.weight[_1].T + net.head.bias[_1])
+    torch.testing.assert_close(net(NUMERIC, CODES), (outputs[0] + outputs[1]) / 2)
+    torch.testing.assert_close(net.train()(NUMERIC, CODES), torch.cat(outputs))
+
+
+def test_groups_multiply_alone() -> None:
+    """Groups give what separate layers give, with all gradients, at the fastest level too."""
+    made = Linear(5, 7, torch.Generator().manual_seed(0), groups=3)
+    alone = [nn.Linear(5, 7) for _ in range(3)]
+    for group, layer in enumerate(alone):
+        rows = slice(7 * group, 7 * group + 7)
+        layer.load_state_dict({"weight": made.weight[rows], "bias": made.bias[rows]})
+    x = torch.randn(6, 15)
+    wanted = x.clone().requires_grad_()
+    expected = torch.cat(
+        [layer(part) for layer, part in zip(alone, wanted.chunk(3, 1), strict=True)], 1
+    )
+    expected.sin().sum().backward()
+    for level in ("any-x86", "machine"):
+        linear_layer.use(level, 1)
+        inputs = x.clone().requires_grad_()
+        made.zero_grad()
+        got = made(inputs)
+        got.sin().sum().backward()
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(inputs.grad, wanted.grad)
+        gradients = torch.cat([layer.weight.grad for layer in alone])
+        torch.testing.assert_close(made.weight.grad, gradients)
+    linear_layer.use("any-x86", 1)
 
 
 def test_losses_equal_torchs() -> None:
@@ -157,15 +194,18 @@ def test_only_training_drops() -> None:
 
 
 def test_only_matrices_decay() -> None:
-    """Biases and embeddings are in the group without weight decay."""
+    """Biases, scales and embeddings are in the group without weight decay."""
     net = network()
     decayed, others = make_optimizer(net, 0.3).groups
     assert (decayed.weight_decay, others.weight_decay) == (0.3, 0.0)
     assert {p.ndim for p in decayed.parameters} == {2}
-    assert any(p is net.table for p in others.parameters)
+    kept = {id(parameter) for parameter in others.parameters}
+    assert {id(net.table), id(net.numbers.scale), id(net.categories.scale)} <= kept
 
 
 def test_no_categories_or_one_layer() -> None:
     """A network without categorical features, or with one layer, still works."""
     alone = network(cardinalities=(), hidden_layers=1)
-    assert alone(NUMERIC, torch.zeros((2, 0), dtype=torch.int32)).shape == (2, 1)
+    none = torch.zeros((2, 0), dtype=torch.int32)
+    assert alone(NUMERIC, none).shape == (4, 1)
+    assert alone.eval()(NUMERIC, none).shape == (2, 1)

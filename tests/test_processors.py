@@ -75,6 +75,7 @@ def train(task: str, outputs: int, batch: int, width: int, level: Any) -> bytes:
         warmup_share=0.1,
         weight_decay=0.1,
         clip_norm=1.0,
+        members=2,
         hidden_width=width,
         hidden_layers=2,
         embedding_width=8,

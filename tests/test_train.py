@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     "warmup_share": 0.1,
     "weight_decay": 0.1,
     "clip_norm": 1.0,
+    "members": 2,
     "hidden_width": 16,
     "hidden_layers": 2,
     "embedding_width": 2,

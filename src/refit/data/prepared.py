@@ -35,6 +35,15 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.target)
 
+    def joined(self, others: "Arrays") -> "Arrays":
+        """These rows, then the others."""
+        return Arrays(
+            **{
+                name: np.concatenate([own, getattr(others, name)])
+                for name, own in vars(self).items()
+            }
+        )
+
 
 def write_part(folder: Path, part: str, examples: pl.DataFrame, arrays: Arrays) -> None:
     """Write one part's examples and arrays."""

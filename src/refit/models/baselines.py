@@ -1,24 +1,33 @@
 """Simple models of the same rows, which a network must beat to be worth its trouble.
 
-- linear: logistic or ridge regression on the mapped numbers, missing flags and one-hot categories;
-- boosted: scikit-learn's HistGradientBoosting on the mapped numbers (NaN is missing) and codes,
-  stopped by the validation part.
+- linear: logistic or ridge regression on the mapped numbers, missing flags and one-hot categories,
+  in a sparse matrix of float32;
+- boosted: LightGBM as it comes, on the mapped numbers (NaN is missing) and codes, stopped by the
+  validation part.
 
 Neither is tuned: a baseline is what an hour's work would give.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refit.core.params import param
 from refit.data.prepared import Arrays
 from refit.evaluation.baselines import BaselineName
-from refit.tasks.task import Task
+from refit.models import trees
+from refit.models.final import TRAIN, everything
+from refit.models.model import Data
 
-MAX_CATEGORIES = 255
-"""HistGradientBoosting's limit; further codes are treated as numbers."""
+if TYPE_CHECKING:
+    from lightgbm import Booster
+    from scipy.sparse import csr_array
+
+Predict = Callable[[Arrays], np.ndarray]
+"""Rows -> predictions (N,) or (N, K)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,62 +42,53 @@ class BaselineParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """A fitted baseline."""
+class Fits:
+    """One baseline, as refit.models.final has it of the model."""
 
-    task: Task
-    name: BaselineName
-    estimator: Any
-    cardinalities: tuple[int, ...]
-
-    def predict(self, arrays: Arrays) -> np.ndarray:
-        """(N,) or (N, K) predictions."""
-        return self.task.estimate(self.estimator, _rows(self.name, arrays, self.cardinalities))
+    chosen: Predict
+    """Fitted on the training part."""
+    final: Predict
+    """Fitted on what the final model is fitted on."""
 
 
 def fit(
-    task: Task,
-    name: BaselineName,
-    train: Arrays,
-    validation: Arrays,
-    *,
-    cardinalities: tuple[int, ...],
-    settings: BaselineParams,
-) -> Baseline:
-    """Fit one baseline on the training rows; validation only stops the boosting."""
-    rows = _rows(name, train, cardinalities)
+    name: BaselineName, data: Data, settings: BaselineParams, *, final: str, threads: int
+) -> Fits:
+    """Fit one baseline; validation only stops the boosting."""
     if name == "linear":
-        estimator = task.linear()
-        estimator.fit(rows, train.target)
-    else:
-        estimator = _boosted(task, train, cardinalities, settings)
-        held_out = _rows(name, validation, cardinalities)
-        estimator.fit(rows, train.target, X_val=held_out, y_val=validation.target)
-    return Baseline(task=task, name=name, estimator=estimator, cardinalities=cardinalities)
+        chosen = _linear(data)
+        return Fits(chosen=chosen, final=chosen if final == TRAIN else _linear(everything(data)))
+    return _boosted(data, settings, final, threads)
 
 
-def _boosted(
-    task: Task, train: Arrays, cardinalities: tuple[int, ...], settings: BaselineParams
-) -> Any:
-    numeric = train.numeric.shape[1]
-    categorical = [numeric + i for i, count in enumerate(cardinalities) if count <= MAX_CATEGORIES]
-    return task.boosted(
-        categorical_features=categorical or None,
-        max_iter=settings.boosting_rounds,
-        early_stopping=True,
-        n_iter_no_change=settings.boosting_patience,
-        random_state=settings.seed,
-    )
+def _linear(data: Data) -> Predict:
+    estimator = data.task.linear()
+    estimator.fit(_sparse(data.train, data.cardinalities), data.train.target)
+    return lambda arrays: data.task.estimate(estimator, _sparse(arrays, data.cardinalities))
 
 
-def _rows(name: BaselineName, arrays: Arrays, cardinalities: tuple[int, ...]) -> np.ndarray:
-    """What the estimator reads: (N, columns) float64."""
-    if name == "boosted":
-        return np.hstack([arrays.numeric, arrays.categorical]).astype(np.float64)
+def _boosted(data: Data, settings: BaselineParams, final: str, threads: int) -> Fits:
+    def predictor(booster: "Booster") -> Predict:
+        return lambda arrays: np.asarray(booster.predict(trees.rows(arrays), num_threads=threads))
+
+    boost = partial(trees.boost, options={}, seed=settings.seed, threads=threads)
+    chosen = boost(data, rounds=settings.boosting_rounds, patience=settings.boosting_patience)
+    if final == TRAIN:
+        return Fits(chosen=predictor(chosen), final=predictor(chosen))
+    again = boost(everything(data), rounds=chosen.best_iteration, patience=None)
+    return Fits(chosen=predictor(chosen), final=predictor(again))
+
+
+def _sparse(arrays: Arrays, cardinalities: tuple[int, ...]) -> "csr_array":
+    """(N, columns): numbers with 0 for missing, missing flags, a column for each known code."""
+    from scipy import sparse
+
     missing = np.isnan(arrays.numeric)
-    numbers = np.where(missing, 0, arrays.numeric)
-    one_hot = [
-        arrays.categorical[:, [column]] == np.arange(1, count)
-        for column, count in enumerate(cardinalities)
-    ]
-    return np.hstack([numbers, missing, *one_hot]).astype(np.float64)
+    blocks = [sparse.csr_array(np.where(missing, 0, arrays.numeric)), sparse.csr_array(missing)]
+    for column, count in enumerate(cardinalities):
+        codes = arrays.categorical[:, column]
+        (known,) = np.nonzero(codes)
+        ones = np.ones(len(known), np.float32)
+        shape = len(arrays), count - 1
+        blocks.append(sparse.csr_array((ones, (known, codes[known] - 1)), shape=shape))
+    return sparse.hstack(blocks, format="csr", dtype=np.float32)

@@ -21,6 +21,7 @@ from refit.core.determinism import Level, at_most
 from refit.core.errors import DataError
 from refit.core.params import param
 from refit.data.prepared import Arrays
+from refit.models import trees
 from refit.models.model import Data, Session
 from refit.tasks.task import Task
 from refit.training.stop_signals import Stopped
@@ -72,9 +73,14 @@ class FittedTrees:
 
         return lightgbm.Booster(model_str=self.text)
 
+    @property
+    def length(self) -> int:
+        """The trees, or those of each class."""
+        return self.booster.current_iteration()
+
     def predict(self, arrays: Arrays) -> np.ndarray:
         """(N,) or (N, K) float32."""
-        predicted = self.booster.predict(_rows(arrays), num_threads=1)
+        predicted = self.booster.predict(trees.rows(arrays), num_threads=1)
         return np.asarray(predicted).astype(np.float32)
 
     def save(self, folder: Path) -> None:
@@ -87,7 +93,7 @@ class FittedTrees:
             "level": self.level,
             "trees": _digest(self.text),
             "settings": asdict(self.settings),
-            "best_round": self.booster.current_iteration(),
+            "best_round": self.length,
             "history": files.rounded(self.history),
         }
 
@@ -115,38 +121,38 @@ class BoostedModel:
     name = "boosted"
     params = BoostedParams
 
-    def fit(self, data: Data, settings: BoostedParams, session: Session) -> FittedTrees:
-        """Boost until the validation loss stops falling."""
-        import lightgbm
-
+    def fit(
+        self,
+        data: Data,
+        settings: BoostedParams,
+        session: Session,
+        *,
+        length: int | None = None,
+    ) -> FittedTrees:
+        """Boost until the validation loss stops falling, or for the given number of rounds."""
         history: list[dict[str, float]] = []
 
         def report(environment: "CallbackEnv") -> None:
-            results = environment.evaluation_result_list or []
-            round_, loss = environment.iteration + 1, float(results[0][2])
-            history.append({"round": round_, "validation_loss": loss})
-            session.log({"validation_loss": loss}, round_)
+            for result in (environment.evaluation_result_list or [])[:1]:
+                round_, loss = environment.iteration + 1, float(result[2])
+                history.append({"round": round_, "validation_loss": loss})
+                session.log({"validation_loss": loss}, round_)
             signal = session.stop()
             if signal is not None:
                 raise Stopped(signal, 0)
 
-        numeric = data.train.numeric.shape[1]
-        train = lightgbm.Dataset(
-            _rows(data.train),
-            data.train.target,
-            categorical_feature=list(range(numeric, numeric + len(data.cardinalities))),
-            params={"verbose": -1},
+        booster = trees.boost(
+            data,
+            _options(settings),
+            rounds=length or settings.rounds,
+            patience=None if length else settings.patience,
+            seed=session.seed,
+            threads=session.threads,
+            callbacks=(report,),
         )
-        validation = train.create_valid(_rows(data.validation), data.validation.target)
-        booster = lightgbm.train(
-            _options(data, settings, session),
-            train,
-            num_boost_round=settings.rounds,
-            valid_sets=[validation],
-            callbacks=[report, lightgbm.early_stopping(settings.patience, verbose=False)],
-        )
-        best = booster.best_iteration
-        print(f"round {best} of {len(history)} has the best validation loss", flush=True)
+        best = length or booster.best_iteration
+        if length is None:
+            print(f"round {best} of {len(history)} has the best validation loss", flush=True)
         return FittedTrees(
             text=_single_precision(booster.model_to_string(num_iteration=best)),
             settings=settings,
@@ -187,25 +193,13 @@ def _read(path: Path, digest: str) -> str:
     return text
 
 
-def _options(data: Data, settings: BoostedParams, session: Session) -> dict[str, Any]:
-    options = {
-        "objective": data.task.boosting_objective,
+def _options(settings: BoostedParams) -> dict[str, Any]:
+    return {
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "min_data_in_leaf": settings.leaf_rows,
         "lambda_l2": settings.ridge,
-        "seed": session.seed,
-        "num_threads": session.threads,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbose": -1,
     }
-    return options | ({"num_class": data.classes} if data.classes else {})
-
-
-def _rows(arrays: Arrays) -> np.ndarray:
-    """(N, F + C) float32: mapped numbers with NaN for missing, then codes."""
-    return np.hstack([arrays.numeric, arrays.categorical.astype(np.float32)])
 
 
 def _single_precision(text: str) -> str:

@@ -1,19 +1,8 @@
 """The models by name; a built-in one is a file in this folder and a line here."""
 
 import importlib
-from dataclasses import dataclass
 
-from refit.core.params import param
 from refit.models.model import Model
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainParams:
-    """Section `train` of params.yaml; the model's own parameters are in the section of its name."""
-
-    model: str = param("`network`, `boosted`, or a file of the dataset package")
-    seed: int = param("seed of weights, shuffles and dropout", minimum=0)
-
 
 BUILT_IN = ("network", "boosted")
 

@@ -31,6 +31,11 @@ class FittedTorch(Generic[Module]):
     level: Level
 
     @property
+    def length(self) -> int:
+        """The best epoch."""
+        return self.trained.best_epoch
+
+    @property
     def scale(self) -> tuple[float, float]:
         """Location and spread of the training target."""
         return float(self.module.target_mean), float(self.module.target_std)
@@ -53,7 +58,13 @@ class FittedTorch(Generic[Module]):
         }
 
 
-def train_module(module: Trainable, data: Data, settings: LoopParams, session: Session) -> Trained:
+def train_module(
+    module: Trainable,
+    data: Data,
+    settings: LoopParams,
+    session: Session,
+    length: int | None,
+) -> Trained:
     """Train the module in place; resumes from the session's checkpoints."""
     return session.train(
         module,
@@ -65,6 +76,7 @@ def train_module(module: Trainable, data: Data, settings: LoopParams, session: S
         checkpoints=session.checkpoints,
         log=session.log,
         stop=session.stop,
+        length=length,
     )
 
 

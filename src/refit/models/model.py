@@ -98,6 +98,10 @@ class Fitted(Protocol):
     def level(self) -> Level:
         """What its bytes depend on; may be less than the session's level, never more."""
 
+    @property
+    def length(self) -> int:
+        """How long the training was that validation chose: epochs, or boosting rounds."""
+
     def predict(self, arrays: Arrays) -> np.ndarray:
         """(N,) or (N, K) float32 predictions."""
 
@@ -122,8 +126,16 @@ class Model(Protocol):
     def params(self) -> type[Any]:
         """The dataclass of its section in params.yaml."""
 
-    def fit(self, data: Data, settings: Any, session: Session) -> Fitted:
+    def fit(
+        self, data: Data, settings: Any, session: Session, *, length: int | None = None
+    ) -> Fitted:
         """Fit on the training part.
+
+        Args:
+            data: what to fit on.
+            settings: the model's parameters.
+            session: how to run.
+            length: of the training; None to let the validation part choose it.
 
         Raises:
             DataError: the data cannot be fitted.

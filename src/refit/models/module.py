@@ -91,7 +91,9 @@ class UserModel:
         if hasattr(file, "Params"):
             self.params = _attribute(file, "Params", LoopParams)
 
-    def fit(self, data: Data, settings: LoopParams, session: Session) -> FittedModule:
+    def fit(
+        self, data: Data, settings: LoopParams, session: Session, *, length: int | None = None
+    ) -> FittedModule:
         """Check the module on one batch, then train it; resumes from the checkpoints."""
         setup.prepare(session.seed, session.level, session.threads)
         module = self._make(data.shape, settings)
@@ -102,7 +104,7 @@ class UserModel:
             shape=data.shape,
             settings=settings,
             task=data.task,
-            trained=train_module(module, data, settings, session),
+            trained=train_module(module, data, settings, session, length),
             level=level,
         )
 

@@ -1,21 +1,26 @@
-"""The built-in network: a perceptron over piecewise-linear encoded numbers and embedded categories.
+"""The built-in network: some small perceptrons side by side, whose outputs are averaged.
 
-The recipe follows Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning"
-(2022). It uses only operations whose bits do not depend on the processor: products through
+Each member reads all piecewise-linear encoded numbers and embedded categories, as in Gorishniy et
+al., "On Embeddings for Numerical Features in Tabular Deep Learning" (2022). The members see the
+same batches and share the embeddings and the products, as in "TabM" (Gorishniy et al., 2024). Each
+member learns a scale for every feature, stored as a twentieth and used twenty times, so that it
+moves fast: useless features fade and useful ones grow within the few steps of an epoch.
+
+Only operations are used whose bits do not depend on the processor: products through
 refit.training.linear_layer, and SiLU, sigmoid and log-sigmoid, which are torch's own AVX2 kernels.
 A bare exp, log or softmax would go to MKL. Dropout's masks are compared integers of NumPy's SFC64,
 seeded from torch's generator: torch's own masks were a quarter of a training step.
 
-With F numeric features, C categorical ones, batch B, T bins, width E and H:
+With F numeric features, C categorical ones, batch B, T bins, width E, M members and H units each:
 
     present   (B, F)      1 where the value is there, otherwise 0
     value     (B, F)      the encoder's mapped value, 0 where missing
-    bins      (B, F, T)   clamp((value - edge[t]) / (edge[t+1] - edge[t]), 0, 1) * present
-    numbers   (B, F*(T+2))  concat(value, 1 - present, bins flattened)
+    bins      (B, T, F)   clamp((value - edge[t]) / (edge[t+1] - edge[t]), 0, 1) * present
+    numbers   (B, (T+2)*F)  concat(value, 1 - present, bins flattened)
     embedded  (B, C*E)    one table for all columns, column c's codes shifted by offsets[c]
-    h1        (B, H)      silu(numbers W_n^T + b + embedded W_c^T), then dropout
-    h2, ...   (B, H)      silu(linear(h)), then dropout
-    outputs   (B, K)
+    h1        (B, M*H)    silu(numbers (s W)_n^T + b + embedded (s W)_c^T), then dropout
+    h2, ...   (B, M*H)    silu(linear(h)), each member for itself, then dropout
+    outputs   (B, K)      the mean of the members' outputs; in training (M*B, K), member by member
 """
 
 import math
@@ -24,7 +29,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -36,7 +41,7 @@ from refit.models.fitted_torch import FittedTorch, described_shape, train_module
 from refit.models.model import Data, Session, Shape
 from refit.tasks.task import Task
 from refit.training import setup, weights
-from refit.training.linear_layer import Linear
+from refit.training.linear_layer import Linear, linear
 from refit.training.loop_params import LoopParams
 from refit.training.trainable import Trainable
 from refit.training.trained import Trained
@@ -48,6 +53,10 @@ if TYPE_CHECKING:
 
 OUTER_EDGE = 3.1
 """Where the first bin begins and the last one ends, in standard deviations."""
+GAIN = 2.0
+"""The starting weights, in those of nn.Linear."""
+SPEED = 20.0
+"""How much faster a feature's scale moves than other weights."""
 BYTES_A_WEIGHT = 6 * 4
 """The weight, its gradient, two moments, the best epoch's weight, and a checkpoint's copy."""
 LEVELS = 2**16
@@ -58,18 +67,65 @@ LEVELS = 2**16
 class NetworkParams(LoopParams):
     """Section `network` of params.yaml."""
 
-    hidden_width: int = param("units of a hidden layer", minimum=1, maximum=16_384)
+    members: int = param("networks side by side, whose outputs are averaged", minimum=1, maximum=64)
+    hidden_width: int = param("units of a member's hidden layer", minimum=1, maximum=16_384)
     hidden_layers: int = param("hidden layers", minimum=1, maximum=100)
     embedding_width: int = param("numbers that stand for a category", minimum=1, maximum=1_024)
     bins: int = param("bins of the piecewise-linear encoding", minimum=1, maximum=1_000)
     dropout: float = param("share of hidden units dropped while training", minimum=0, maximum=0.95)
 
 
+class ScaledLinear(Linear):
+    """The members' first layer, on F features of some columns each, with learnt scales.
+
+    **Shape**: x (B, columns) -> (B, members * outputs).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        outputs: int,
+        generator: torch.Generator,
+        *,
+        members: int,
+        by_feature: bool,
+        bias: bool = True,
+    ) -> None:
+        """Make the layer.
+
+        Args:
+            shape: features, and columns of each.
+            outputs: of each member.
+            generator: of the starting weights.
+            members: M.
+            by_feature: whether the columns of a feature follow each other; otherwise the first
+                columns of all features come first, then the second ones.
+            bias: whether there is one.
+        """
+        features, columns = shape
+        super().__init__(features * columns, members * outputs, generator, gain=GAIN, bias=bias)
+        self.members, self.columns, self.by_feature = members, columns, by_feature
+        self.scale = nn.Parameter(torch.full((members, features), 1 / SPEED))
+
+    def scaled(self) -> Tensor:
+        """(M*H, columns) the weights times the scales of their features."""
+        scale = (SPEED * self.scale).unsqueeze(2 if self.by_feature else 1)
+        shape = (-1, -1, self.columns) if self.by_feature else (-1, self.columns, -1)
+        columns = scale.expand(shape).flatten(1).unsqueeze(1)
+        by_member = self.weight.view(self.members, -1, self.weight.shape[1])
+        scaled: Tensor = (by_member * columns).flatten(0, 1)
+        return scaled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, columns) -> (B, M*H)."""
+        return linear(x, self.scaled(), self.bias)
+
+
 class Network(Trainable):
     """See the module's docstring for the formula.
 
     **Shape**: numeric (B, F) float32 with NaN for missing, categorical (B, C) int32
-    -> outputs (B, K) float32.
+    -> outputs (B, K) float32, in training (M*B, K).
     """
 
     edges: Tensor
@@ -77,7 +133,7 @@ class Network(Trainable):
 
     def __init__(self, shape: Shape, settings: NetworkParams, *, seed: int = 0) -> None:
         super().__init__()
-        self.shape, self.settings = shape, settings
+        self.shape, self.settings, self.members = shape, settings, settings.members
         seeded = torch.Generator().manual_seed(seed)
         starts = np.cumsum([0, *shape.cardinalities])
         self.register_buffer("edges", torch.tensor(bin_edges(settings.bins)))
@@ -85,15 +141,19 @@ class Network(Trainable):
         width, hidden = settings.embedding_width, settings.hidden_width
         table = torch.rand(int(starts[-1]), width, generator=seeded)
         self.table = nn.Parameter((table * 2 - 1) / math.sqrt(width))
-        self.numbers = Linear(shape.numeric * (settings.bins + 2), hidden, seeded)
-        self.categories = Linear(len(shape.cardinalities) * width, hidden, seeded, bias=False)
-        self.hidden = nn.ModuleList(
-            Linear(hidden, hidden, seeded) for _ in range(settings.hidden_layers - 1)
+        first: dict[str, Any] = {"members": self.members, "generator": seeded, "outputs": hidden}
+        self.numbers = ScaledLinear((shape.numeric, settings.bins + 2), by_feature=False, **first)
+        self.categories = ScaledLinear(
+            (len(shape.cardinalities), width), by_feature=True, bias=False, **first
         )
-        self.head = Linear(hidden, shape.outputs, seeded)
+        later: dict[str, Any] = {"generator": seeded, "groups": self.members, "gain": GAIN}
+        self.hidden = nn.ModuleList(
+            Linear(hidden, hidden, **later) for _ in range(settings.hidden_layers - 1)
+        )
+        self.head = Linear(hidden, shape.outputs, **later)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """(B, F) float32, (B, C) int32 -> (B, K)."""
+        """(B, F) float32, (B, C) int32 -> (B, K), in training (M*B, K)."""
         h = self.numbers(self._encode(numeric))
         if self.shape.cardinalities:
             codes = categorical + self.offsets
@@ -102,17 +162,22 @@ class Network(Trainable):
         h = self._activate(h)
         for layer in self.hidden:
             h = self._activate(layer(h))
-        outputs: Tensor = self.head(h)
-        return outputs
+        by_member: Tensor = self.head(h).view(len(h), self.members, -1)
+        return by_member.transpose(0, 1).flatten(0, 1) if self.training else by_member.mean(1)
 
     def _encode(self, numeric: Tensor) -> Tensor:
-        """(B, F) with NaN -> (B, F*(T+2))."""
+        """(B, F) with NaN -> (B, (T+2)*F)."""
         missing = numeric.isnan()
-        value = numeric.masked_fill(missing, 0)
-        low, width = self.edges[:-1], self.edges[1:] - self.edges[:-1]
-        bins = ((value.unsqueeze(2) - low) / width).clamp_(0, 1)
-        bins = bins * (~missing).unsqueeze(2)
-        return torch.cat([value, missing.float(), bins.flatten(1)], dim=1)
+        low = self.edges[:-1].unsqueeze(1)
+        # A missing value stands at the first edge, where every bin is 0.
+        bins = numeric.masked_fill(missing, -OUTER_EDGE).unsqueeze(1) - low
+        bins.mul_(self.slopes).clamp_(0, 1)
+        return torch.cat([numeric.masked_fill(missing, 0), missing, bins.flatten(1)], dim=1)
+
+    @property
+    def slopes(self) -> Tensor:
+        """(T, 1) how fast each bin fills."""
+        return (1 / (self.edges[1:] - self.edges[:-1])).unsqueeze(1)
 
     def _activate(self, h: Tensor) -> Tensor:
         active = functional.silu(h)
@@ -120,8 +185,8 @@ class Network(Trainable):
         return active * dropout_mask(h.shape, share) if self.training and share else active
 
     def decaying(self) -> list[nn.Parameter]:
-        """The matrices of the layers: neither biases nor embeddings."""
-        return [p for n, p in self.named_parameters() if p.ndim == 2 and n != "table"]
+        """The matrices of the layers: neither biases, scales nor embeddings."""
+        return [p for n, p in self.named_parameters() if n.endswith(".weight")]
 
 
 def dropout_mask(shape: torch.Size, share: float) -> Tensor:
@@ -159,17 +224,25 @@ class NetworkModel:
     name = "network"
     params = NetworkParams
 
-    def fit(self, data: Data, settings: NetworkParams, session: Session) -> FittedNetwork:
+    def fit(
+        self,
+        data: Data,
+        settings: NetworkParams,
+        session: Session,
+        *,
+        length: int | None = None,
+    ) -> FittedNetwork:
         """Train a network; resumes from the session's checkpoints."""
         _require_memory(data.shape, settings)
         setup.prepare(session.seed, session.level, session.threads)
+        setup.leave_memory_unfilled()
         network = Network(data.shape, settings, seed=session.seed)
         return FittedNetwork(
             module=network,
             shape=data.shape,
             settings=settings,
             task=data.task,
-            trained=train_module(network, data, settings, session),
+            trained=train_module(network, data, settings, session, length),
             level=session.level,
         )
 
@@ -193,9 +266,11 @@ def weights_of(shape: Shape, settings: NetworkParams) -> int:
     """How many weights the network has."""
     width, hidden = settings.embedding_width, settings.hidden_width
     codes, columns = sum(shape.cardinalities), len(shape.cardinalities)
+    scales = shape.numeric + columns
     first = hidden * (shape.numeric * (settings.bins + 2) + columns * width + 1)
     layers = (settings.hidden_layers - 1) * hidden * (hidden + 1)
-    return codes * width + first + layers + shape.outputs * (hidden + 1)
+    member = scales + first + layers + shape.outputs * (hidden + 1)
+    return codes * width + settings.members * member
 
 
 def _require_memory(shape: Shape, settings: NetworkParams) -> None:
@@ -209,54 +284,62 @@ def _require_memory(shape: Shape, settings: NetworkParams) -> None:
 
 
 def _forward_in_onnx(network: Network, graph: "Graph", features: "Features") -> str:
-    h = _linear(graph, _numbers(graph, network, features.numbers()), network, "numbers")
+    """The nodes of `Network.forward` without dropout: (rows, K)."""
+    h = _numbers(graph, network, features.numbers())
+    h = _scaled(graph, h, network.numbers)
     if network.shape.cardinalities:
-        h = graph.add("Add", h, _categories(graph, network, features.codes()))
-    h = _silu(graph, h)
-    for layer in range(len(network.hidden)):
-        h = _silu(graph, _linear(graph, h, network, f"hidden.{layer}"))
-    return _linear(graph, h, network, "head")
+        h = graph.add("Add", h, _categories(graph, network, features.code_matrix()))
+    by_member = [-1, network.members, network.settings.hidden_width]
+    h = graph.add("Reshape", _silu(graph, h), graph.constant(by_member))
+    h = graph.add("Transpose", h, perm=[1, 0, 2])
+    for layer in network.hidden:
+        h = _silu(graph, _each_member(graph, h, cast("Linear", layer)))
+    outputs = _each_member(graph, h, network.head)
+    return graph.add("ReduceMean", outputs, graph.constant([0]), keepdims=0)
 
 
 def _numbers(graph: "Graph", network: Network, mapped: str) -> str:
-    """(rows, F) with NaN -> (rows, F*(T+2)), as Network._encode."""
-    edges = network.edges.numpy()
+    """(rows, F) with NaN -> (rows, (T+2)*F), as Network._encode."""
     missing = graph.add("IsNaN", mapped)
-    value = graph.add("Where", missing, graph.constant(np.array(0, np.float32)), mapped)
-    third = graph.constant([2])
-    bins = graph.add("Sub", graph.add("Unsqueeze", value, third), graph.constant(edges[:-1]))
-    bins = graph.add("Div", bins, graph.constant(edges[1:] - edges[:-1]))
-    zero, one = (graph.constant(np.array(v, np.float32)) for v in (0, 1))
+    zero, one, outer = (graph.constant(np.array(v, np.float32)) for v in (0, 1, -OUTER_EDGE))
+    value = graph.add("Where", missing, zero, mapped)
+    binned = graph.add("Where", missing, outer, mapped)
+    binned = graph.add("Unsqueeze", binned, graph.constant([1]))
+    bins = graph.add("Sub", binned, _constant(graph, network.edges[:-1].unsqueeze(1)))
+    bins = graph.add("Mul", bins, _constant(graph, network.slopes))
     bins = graph.add("Clip", bins, zero, one)
-    there = graph.to_float(graph.add("Not", missing))
-    bins = graph.add("Mul", bins, graph.add("Unsqueeze", there, third))
     width = network.shape.numeric * network.settings.bins
     flat = graph.add("Reshape", bins, graph.constant([-1, width]))
     return graph.add("Concat", value, graph.to_float(missing), flat, axis=1)
 
 
-def _categories(graph: "Graph", network: Network, codes: list[str]) -> str:
-    """The codes of each column -> (rows, H), as the network embeds and multiplies them."""
-    second = graph.constant([1])
-    table = graph.add("Concat", *(graph.add("Unsqueeze", c, second) for c in codes), axis=1)
-    shifted = graph.add("Add", table, graph.constant(network.offsets.numpy().astype(np.int64)))
-    embedded = graph.add("Gather", _constant(graph, network, "table"), shifted)
-    width = len(codes) * network.settings.embedding_width
+def _categories(graph: "Graph", network: Network, codes: str) -> str:
+    """The codes (rows, C) -> (rows, M*H), as the network embeds and multiplies them."""
+    shifted = graph.add("Add", codes, _constant(graph, network.offsets.long()))
+    embedded = graph.add("Gather", _constant(graph, network.table), shifted)
+    width = len(network.shape.cardinalities) * network.settings.embedding_width
     flat = graph.add("Reshape", embedded, graph.constant([-1, width]))
-    return _linear(graph, flat, network, "categories")
+    return _scaled(graph, flat, network.categories)
 
 
-def _linear(graph: "Graph", x: str, network: Network, name: str) -> str:
-    bias = f"{name}.bias"
-    inputs = [x, _constant(graph, network, f"{name}.weight")]
-    if bias in network.state_dict():
-        inputs.append(_constant(graph, network, bias))
-    return graph.add("Gemm", *inputs, transB=1)
+def _scaled(graph: "Graph", x: str, layer: ScaledLinear) -> str:
+    """(rows, columns) -> (rows, M*H)."""
+    biases = [] if layer.bias is None else [_constant(graph, layer.bias)]
+    return graph.add("Gemm", x, _constant(graph, layer.scaled()), *biases, transB=1)
+
+
+def _each_member(graph: "Graph", x: str, layer: Linear) -> str:
+    """(M, rows, I) -> (M, rows, O)."""
+    weight = layer.weight.view(layer.groups, -1, layer.weight.shape[1]).transpose(1, 2)
+    product = graph.add("MatMul", x, _constant(graph, weight))
+    if layer.bias is None:
+        return product
+    return graph.add("Add", product, _constant(graph, layer.bias.view(layer.groups, 1, -1)))
 
 
 def _silu(graph: "Graph", x: str) -> str:
     return graph.add("Mul", x, graph.add("Sigmoid", x))
 
 
-def _constant(graph: "Graph", network: Network, name: str) -> str:
-    return graph.constant(network.state_dict()[name].numpy())
+def _constant(graph: "Graph", tensor: Tensor) -> str:
+    return graph.constant(tensor.detach().contiguous().numpy())

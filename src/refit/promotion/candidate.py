@@ -80,6 +80,11 @@ class Candidate:
         """(M,) the target of the validation part."""
         return np.array(prepared.map_part(self.root / paths.PREPARED, "validation").target)
 
+    @cached_property
+    def validation_predictions(self) -> np.ndarray:
+        """(M,) or (M, K) float64, by the model that had not seen the validation part."""
+        return np.array(files.map_array(self.root / paths.VALIDATION_PREDICTIONS), np.float64)
+
     def validation_baseline(self, baseline: BaselineName) -> np.ndarray:
         """(M,) or (M, K) float64 predictions of a baseline for the validation part."""
         path = self.root / paths.BASELINE / "validation" / f"{baseline}.npy"

@@ -174,6 +174,10 @@ def _validation(candidate: Candidate, champion: "Bundle | None") -> ScoredRows |
     )
     if error:
         return None
+    # The candidate may have learnt from these rows; what it predicted before that is stored.
+    own = candidate.bundle.signature["classes"]
+    unseen = _widened(candidate.validation_predictions, own, predictions.classes)
+    predictions = replace(predictions, models={**predictions.models, CANDIDATE: unseen})
     blocks = block_codes(rows[candidate.roles.time], candidate.block_length)
     return ScoredRows(rows=rows, blocks=blocks, predictions=predictions)
 
@@ -260,8 +264,13 @@ def _predict_classes(
     if model.signature["task"] != task:
         raise DataError(f"it is a {model.signature['task']} model", expected=task)
     values = model.predict(rows).astype(np.float64)
+    return _widened(values, model.signature["classes"], names)
+
+
+def _widened(values: np.ndarray, own: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """(N,) as it is, or (N, own classes) -> (N, K) with 0 for the classes that are not its own."""
     if not names:
         return values
     widened = np.zeros((len(values), len(names)))
-    widened[:, [names.index(name) for name in model.signature["classes"]]] = values
+    widened[:, [names.index(name) for name in own]] = values
     return widened

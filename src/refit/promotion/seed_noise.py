@@ -18,8 +18,8 @@ import numpy as np
 from refit.core import determinism, params, paths
 from refit.core.errors import PipelineError
 from refit.data import prepared
-from refit.models import catalog
-from refit.models.catalog import TrainParams
+from refit.models import catalog, final
+from refit.models.final import TrainParams
 from refit.models.model import Data, Session
 from refit.promotion import policy, scoring
 
@@ -55,8 +55,9 @@ def retrains(root: Path, count: int) -> Iterator[Retrain]:
     metric = policy.read(root).metric
     for seed in range(settings.seed, settings.seed + count):
         with tempfile.TemporaryDirectory() as checkpoints, redirect_stdout(StringIO()):
-            fitted = model.fit(data, model_settings, _session(seed, Path(checkpoints)))
-        predicted = fitted.predict(holdout).astype(np.float64)
+            session = _session(seed, Path(checkpoints))
+            fits = final.fit(model, data, model_settings, session, settings.final)
+        predicted = fits.final.predict(holdout).astype(np.float64)
         losses = scoring.losses(metric, data.task, np.array(holdout.target), predicted)
         yield Retrain(seed=seed, loss=float(losses.mean()))
 

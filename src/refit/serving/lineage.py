@@ -26,7 +26,7 @@ def describe(
         "partitions": seen,
         "digests": {name: files.digest(path) for name, path in paths.items()},
         "model": {key: training["model"][key] for key in ("name", "settings")},
-        "training": {key: training[key] for key in ("fingerprint", "seed", "determinism")},
+        "training": {key: training[key] for key in ("fingerprint", "seed", "final", "determinism")},
         # Without the label of a build: torch 2.13.0+cpu and 2.13.0 compute the same.
         "packages": {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES},
     }

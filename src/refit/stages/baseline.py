@@ -6,37 +6,32 @@ again.
 
 import shutil
 
-from refit.core import files, params, paths
+from refit.core import determinism, files, params, paths
 from refit.data import prepared
 from refit.evaluation.baselines import BASELINES
 from refit.models import baselines
 from refit.models.baselines import BaselineParams
-from refit.tasks.catalog import find as find_task
+from refit.models.final import TrainParams
+from refit.models.model import Data
 
 
 def main() -> None:
-    """Fit each baseline on train and predict the later parts. Validation stops the boosting."""
+    """Fit each baseline on train and predict validation; then the holdout, as the model does."""
     settings = params.read(BaselineParams, "baseline")
-    roles, encoder = prepared.read_description(paths.PREPARED)
-    task = find_task(roles.task)
-    parts = {
-        part: prepared.map_part(paths.PREPARED, part) for part in ("train", "validation", "holdout")
-    }
+    final = params.read(TrainParams, "train").final
+    threads = determinism.threads(determinism.STRICTEST)
+    data = Data.read(paths.PREPARED)
+    holdout = prepared.map_part(paths.PREPARED, "holdout")
     shutil.rmtree(paths.BASELINE, ignore_errors=True)
-    fitted = {
-        name: baselines.fit(
-            task,
-            name,
-            parts["train"],
-            parts["validation"],
-            cardinalities=encoder.cardinalities,
-            settings=settings,
-        )
-        for name in BASELINES
-    }
-    for part in ("validation", "holdout"):
-        arrays = parts[part]
-        predictions = {name: model.predict(arrays) for name, model in fitted.items()}
-        for name, values in predictions.items():
-            files.write_array(paths.BASELINE / part / f"{name}.npy", values.astype("float32"))
-        print(f"{part}: {len(arrays):,} rows predicted by {', '.join(predictions)}")
+    for name in BASELINES:
+        fits = baselines.fit(name, data, settings, final=final, threads=threads)
+        for part, predicted in (
+            ("validation", fits.chosen(data.validation)),
+            ("holdout", fits.final(holdout)),
+        ):
+            path = paths.BASELINE / part / f"{name}.npy"
+            files.write_array(path, predicted.astype("float32"))
+    print(
+        f"{len(data.validation):,} validation and {len(holdout):,} holdout rows predicted by"
+        f" {', '.join(BASELINES)}"
+    )

@@ -34,12 +34,10 @@ def main() -> None:
     training = files.read_json(paths.TRAINING)
     task, chosen = find_task(roles.task), training["model"]
     model = catalog.find(chosen["name"], training["dataset"]).load(paths.MODEL, task, chosen)
-    validation, holdout = (
-        _predict(part, chosen["name"], model, encoder) for part in ("validation", "holdout")
-    )
+    holdout = _predict(chosen["name"], model, encoder)
     examples = prepared.read_examples(paths.PREPARED, "holdout")
     blocks = block_codes(examples[roles.time], settings.block)
-    thresholds = task.thresholds(validation.target, validation.models[validation.candidate])
+    thresholds = _thresholds(task)
     for folder in (paths.EVALUATION, paths.BUNDLE):
         shutil.rmtree(folder, ignore_errors=True)
     _write_bundle(model, roles, encoder, thresholds, training)
@@ -55,10 +53,18 @@ def main() -> None:
     )
 
 
-def _predict(part: str, candidate: str, model: Fitted, encoder: Encoder) -> Predictions:
-    arrays = prepared.map_part(paths.PREPARED, part)
+def _thresholds(task: Task) -> dict[str, float]:
+    """Chosen on the validation part, from predictions of the model that had not seen it."""
+    target = np.array(prepared.map_part(paths.PREPARED, "validation").target)
+    predictions = files.map_array(paths.VALIDATION_PREDICTIONS).astype(np.float64)
+    return task.thresholds(target, predictions)
+
+
+def _predict(candidate: str, model: Fitted, encoder: Encoder) -> Predictions:
+    """What candidate and baselines predict for the holdout."""
+    arrays = prepared.map_part(paths.PREPARED, "holdout")
     models = {candidate: model.predict(arrays).astype(np.float64)}
-    for path in sorted((paths.BASELINE / part).glob("*.npy")):
+    for path in sorted((paths.BASELINE / "holdout").glob("*.npy")):
         stored = np.array(files.map_array(path), dtype=np.float64)
         models[prediction_name(path.stem, candidate)] = stored
     return Predictions(

@@ -7,8 +7,9 @@ from typing import Any
 
 from refit.core import determinism, files, params, paths
 from refit.models import catalog
-from refit.models.catalog import TrainParams
-from refit.models.model import Data, Fitted, Model, Session
+from refit.models import final as final_model
+from refit.models.final import Fits, TrainParams
+from refit.models.model import Data, Model, Session
 from refit.tracking.run import Tracker
 from refit.training import checkpoint, fingerprint, loop, stop_signals
 
@@ -31,11 +32,14 @@ def main() -> None:
     data = Data.read(paths.PREPARED)
     logged = {**asdict(settings), **asdict(own)}
     with Tracker(key, dataset, logged, {"stage": "train"}) as tracker:
-        fitted = _fit(model, data, own, seed=settings.seed, level=level, key=key, tracker=tracker)
+        fits = _fit(model, data, own, settings, level=level, key=key, tracker=tracker)
+        fitted = fits.final
         described = {
             "task": data.task.name,
             "dataset": dataset,
             "model": {"name": settings.model, **fitted.describe()},
+            "final": settings.final,
+            "chosen": fits.chosen.describe(),
             "seed": settings.seed,
             "rows": {"train": len(data.train), "validation": len(data.validation)},
             "determinism": {"level": fitted.level, "asked": level, **determinism.settings(level)},
@@ -43,6 +47,7 @@ def main() -> None:
         }
         shutil.rmtree(paths.MODEL, ignore_errors=True)
         fitted.save(paths.MODEL)
+        files.write_array(paths.VALIDATION_PREDICTIONS, fits.chosen.predict(data.validation))
         files.write_json(paths.TRAINING, described)
         tracker.artifact(paths.TRAINING)
     shutil.rmtree(paths.CHECKPOINTS / key, ignore_errors=True)
@@ -51,16 +56,16 @@ def main() -> None:
 def _fit(
     model: Model,
     data: Data,
-    settings: Any,
+    own: Any,
+    settings: TrainParams,
     *,
-    seed: int,
     level: determinism.Level,
     key: str,
     tracker: Tracker,
-) -> Fitted:
+) -> Fits:
     with stop_signals.noted() as stop:
         session = Session(
-            seed=seed,
+            seed=settings.seed,
             level=level,
             threads=determinism.threads(level),
             checkpoints=paths.CHECKPOINTS / key,
@@ -68,4 +73,4 @@ def _fit(
             stop=stop,
             train=loop.train,
         )
-        return model.fit(data, settings, session)
+        return final_model.fit(model, data, own, session, settings.final)

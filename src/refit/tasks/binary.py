@@ -62,15 +62,9 @@ class Binary(Task):
         """Logistic regression."""
         from sklearn.linear_model import LogisticRegression
 
-        return LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=1000, tol=1e-5)
+        return LogisticRegression(C=1.0, max_iter=1000, tol=1e-3)
 
-    def boosted(self, **options: Any) -> Any:
-        """A classifier."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
-        return HistGradientBoostingClassifier(**options)
-
-    def estimate(self, estimator: Any, rows: np.ndarray) -> np.ndarray:
+    def estimate(self, estimator: Any, rows: Any) -> np.ndarray:
         """(N,) the probability of 1."""
         return np.asarray(estimator.predict_proba(rows))[:, 1]
 

@@ -58,15 +58,9 @@ class Regression(Task):
         """Ridge regression."""
         from sklearn.linear_model import Ridge
 
-        return Ridge(alpha=1.0, solver="cholesky")
+        return Ridge(alpha=1.0, solver="sparse_cg")
 
-    def boosted(self, **options: Any) -> Any:
-        """A regressor of the squared error."""
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
-        return HistGradientBoostingRegressor(**options)
-
-    def estimate(self, estimator: Any, rows: np.ndarray) -> np.ndarray:
+    def estimate(self, estimator: Any, rows: Any) -> np.ndarray:
         """(N,) values."""
         return np.asarray(estimator.predict(rows))
 

@@ -94,19 +94,15 @@ class Task(ABC):
     def to_onnx(self, graph: "Graph", outputs: str, scale: tuple[float, float]) -> str:
         """Add the nodes of `predict` to the graph; returns the name of the prediction."""
 
-    # Baselines and trees
+    # The linear baseline
 
     @abstractmethod
     def linear(self) -> Any:
-        """An unfitted linear model of scikit-learn."""
+        """An unfitted linear model of scikit-learn that takes a sparse matrix."""
 
     @abstractmethod
-    def boosted(self, **options: Any) -> Any:
-        """An unfitted HistGradientBoosting of scikit-learn with these options."""
-
-    @abstractmethod
-    def estimate(self, estimator: Any, rows: np.ndarray) -> np.ndarray:
-        """Predictions of a fitted one."""
+    def estimate(self, estimator: Any, rows: Any) -> np.ndarray:
+        """Predictions of a fitted one for a sparse matrix."""
 
     # Evaluation
 

@@ -15,6 +15,7 @@ this is nn.Linear. docs/determinism.md has the measurements.
 """
 
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -55,58 +56,94 @@ def use(level: Level, threads: int) -> None:
 
 
 class _Product(torch.autograd.Function):
-    """y = x W^T, with x (B, I), W (O, I), y (B, O), all float32."""
+    """y = x W^T by groups, with x (B, G*I), W (G*O, I), y (B, G*O), all float32."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, groups: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return multiply(x, weight.t())
+        ctx.groups = groups
+        y = x.new_empty(len(x), len(weight))
+        for of_x, of_weight, of_y in _grouped(groups, (x, 1), (weight, 0), (y, 1)):
+            multiply(of_x, of_weight.t(), into=of_y)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        needs_x, needs_weight = ctx.needs_input_grad
-        return (
-            multiply(gradient, weight) if needs_x else None,
-            multiply(gradient.t(), x) if needs_weight else None,
-        )
+        needs_x, needs_weight, _ = ctx.needs_input_grad
+        for_x, for_weight = torch.empty_like(x), torch.empty_like(weight)
+        for of_gradient, of_x, of_weight, to_x, to_weight in _grouped(
+            ctx.groups, (gradient, 1), (x, 1), (weight, 0), (for_x, 1), (for_weight, 0)
+        ):
+            if needs_x:
+                multiply(of_gradient, of_weight, into=to_x)
+            if needs_weight:
+                multiply(of_gradient.t(), of_x, into=to_weight)
+        return for_x if needs_x else None, for_weight if needs_weight else None, None
+
+
+def _grouped(groups: int, *tensors: tuple[Tensor, int]) -> Iterator[tuple[Tensor, ...]]:
+    """The tensors of each group; each is divided along its axis."""
+    return zip(*(tensor.chunk(groups, axis) for tensor, axis in tensors), strict=True)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1) -> Tensor:
+    """Multiply by groups, and add b: x (B, G*I), W (G*O, I), b (G*O,) -> (B, G*O)."""
+    if _way.level != "machine":
+        product: Tensor = _Product.apply(x, weight, groups)  # type: ignore[no-untyped-call]
+        return product if bias is None else product + bias
+    if groups == 1:
+        return functional.linear(x, weight, bias)
+    by_group = x.view(len(x), groups, -1).transpose(0, 1)
+    product = by_group @ weight.view(groups, -1, weight.shape[1]).transpose(1, 2)
+    joined = product.transpose(0, 1).flatten(1)
+    return joined if bias is None else joined + bias
 
 
 class Linear(nn.Module):
-    """x (B, I) -> x W^T + b (B, O), as nn.Linear, with a seeded uniform start.
+    """x (B, G*I) -> x W^T + b (B, G*O), as G times nn.Linear, with a seeded uniform start.
 
-    Weights start uniform in +-1/sqrt(I) (the bound of nn.Linear's own start), biases at zero.
+    Weights start uniform in +-gain/sqrt(I) (with gain 1 the bound of nn.Linear's own start),
+    biases at zero.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        generator: torch.Generator,
+        *,
+        groups: int = 1,
+        gain: float = 1.0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(max(inputs, 1))
-        start = torch.rand(outputs, inputs, generator=generator)
+        self.groups = groups
+        bound = gain / math.sqrt(max(inputs, 1))
+        start = torch.rand(groups * outputs, inputs, generator=generator)
         self.weight = nn.Parameter((start * 2 - 1) * bound)
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(groups * outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, I) -> (B, O)."""
-        if _way.level == "machine":
-            return functional.linear(x, self.weight, self.bias)
-        product: Tensor = _Product.apply(x, self.weight)  # type: ignore[no-untyped-call]
-        return product if self.bias is None else product + self.bias
+        """(B, G*I) -> (B, G*O)."""
+        return linear(x, self.weight, self.bias, groups=self.groups)
 
 
-def multiply(a: Tensor, b: Tensor) -> Tensor:
+def multiply(a: Tensor, b: Tensor, into: Tensor | None = None) -> Tensor:
     """(M, K), (K, N) -> (M, N) float32, without a gradient."""
+    product = a.new_empty(len(a), b.shape[1]) if into is None else into.detach()
     worthwhile = a.shape[0] * a.shape[1] * b.shape[1] // WORTHWHILE
+    if a.shape[1] == 1:  # no sum: as fast as it reads
+        return torch.mul(a.detach(), b.detach(), out=product)
     if _way.level == "threads" and worthwhile and min(a.shape[0], b.shape[1]) >= NARROW:
-        return a.detach() @ b.detach()
-    return _in_blocks(a.detach().numpy(), b.detach().numpy(), worthwhile)
+        return torch.mm(a.detach(), b.detach(), out=product)
+    _in_blocks(product.numpy(), a.detach().numpy(), b.detach().numpy(), worthwhile)
+    return product
 
 
-def _in_blocks(left: np.ndarray, right: np.ndarray, worthwhile: int) -> Tensor:
+def _in_blocks(product: np.ndarray, left: np.ndarray, right: np.ndarray, worthwhile: int) -> None:
     """The product by OpenBLAS, each thread with a block of rows."""
-    product = np.empty((len(left), right.shape[1]), dtype=np.float32)
     whole = _way.level == "threads" or right.shape[1] == 1  # a vector's product has no tiles
     count = 1 if whole else min(_way.threads, worthwhile)
     mine, *others = blocks(len(left), count)
@@ -114,7 +151,6 @@ def _in_blocks(left: np.ndarray, right: np.ndarray, worthwhile: int) -> Tensor:
     _fill(product, left, right, mine)
     for helped in waiting:
         helped.result()
-    return torch.from_numpy(product)
 
 
 def blocks(rows: int, wanted: int) -> list[slice]:

@@ -46,8 +46,11 @@ def train(
     checkpoints: Path,
     log: Log,
     stop: Stop = lambda: None,
+    length: int | None = None,
 ) -> Trained:
     """Train the module in place until the epochs are done or validation stops improving.
+
+    With a length, train for so many epochs of the same schedule, and leave validation alone.
 
     Raises:
         DataError: fewer training rows than one batch.
@@ -61,13 +64,21 @@ def train(
             got=f"{len(training):,} rows, batches of {settings.batch_size:,}",
             do="make the batch smaller, or give training more partitions",
         )
-    loop = _Loop(module, training, task=task, settings=settings, seed=seed, checkpoints=checkpoints)
+    loop = _Loop(
+        module,
+        training,
+        task=task,
+        settings=settings,
+        seed=seed,
+        checkpoints=checkpoints,
+        length=length,
+    )
     resumed_from = loop.resume()
     while loop.more():
         started, first = time.monotonic(), loop.progress.step
         loop.epoch(log, stop)
         seconds = time.monotonic() - started
-        loop.close_epoch(mean_loss(module, task, validation))
+        loop.close_epoch(mean_loss(module, task, validation) if length is None else None)
         loop.save()
         rows = (loop.progress.step - first) * settings.batch_size
         log(epoch_metrics(loop.progress, rows, seconds), loop.progress.step)
@@ -88,9 +99,10 @@ class _Loop:
         settings: LoopParams,
         seed: int,
         checkpoints: Path,
+        length: int | None = None,
     ) -> None:
         self.module, self.task, self.settings = module, task, settings
-        self.seed, self.checkpoints = seed, checkpoints
+        self.seed, self.checkpoints, self.length = seed, checkpoints, length
         self.numeric, self.categorical, self.target = tensors(training)
         module.learn_scale(task, self.target)
         self.optimizer = make_optimizer(module, settings.weight_decay)
@@ -102,6 +114,8 @@ class _Loop:
     def more(self) -> bool:
         """Whether another epoch is due."""
         progress = self.progress
+        if self.length is not None:
+            return progress.epoch < self.length
         waited = progress.epoch - progress.best_epoch
         return progress.epoch < self.settings.epochs and waited < self.settings.patience
 
@@ -149,8 +163,9 @@ class _Loop:
 
     def _step(self, rows: Tensor, rate: float) -> tuple[float, float]:
         module = self.module
-        outputs = module(self.numeric[rows], self.categorical[rows])
-        loss = self.task.loss(outputs, self.target[rows], module.target_mean, module.target_std)
+        outputs = module(self.numeric.index_select(0, rows), self.categorical.index_select(0, rows))
+        target = self.target.index_select(0, rows).repeat(module.members)
+        loss = self.task.loss(outputs, target, module.target_mean, module.target_std)
         module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), self.settings.clip_norm)
@@ -188,23 +203,20 @@ class _Loop:
             " section, and look for extreme values in data/validation.json",
         )
 
-    def close_epoch(self, validation_loss: float) -> None:
-        """Note the epoch's losses, and keep its weights when no epoch was better."""
+    def close_epoch(self, validation_loss: float | None) -> None:
+        """Record the epoch's losses; keep its weights when no epoch was better, or none judged."""
         progress = self.progress
         rate = self._rate(progress.step - 1)
-        if not math.isfinite(validation_loss):
+        if validation_loss is not None and not math.isfinite(validation_loss):
             raise self._not_finite(validation_loss, math.nan, rate)
         progress.epoch += 1
-        progress.history.append(
-            {
-                "epoch": progress.epoch,
-                "train_loss": math.fsum(progress.losses) / len(progress.losses),
-                "validation_loss": validation_loss,
-                "learning_rate": rate,
-            }
-        )
+        losses = {"train_loss": math.fsum(progress.losses) / len(progress.losses)}
+        if validation_loss is not None:
+            losses["validation_loss"] = validation_loss
+        progress.history.append({"epoch": progress.epoch, **losses, "learning_rate": rate})
         progress.losses = []
-        if progress.best_loss is None or validation_loss < progress.best_loss:
+        best = progress.best_loss
+        if validation_loss is None or best is None or validation_loss < best:
             progress.best_loss, progress.best_epoch = validation_loss, progress.epoch
             self.best = {name: t.clone() for name, t in self.module.state_dict().items()}
 

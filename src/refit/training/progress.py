@@ -26,9 +26,7 @@ def epoch_metrics(progress: Progress, rows: int, seconds: float) -> dict[str, fl
     """The metrics that are logged after an epoch of so many rows."""
     last: dict[str, Any] = progress.history[-1]
     return {
-        "epoch": last["epoch"],
-        "train_loss": last["train_loss"],
-        "validation_loss": last["validation_loss"],
+        **{name: value for name, value in last.items() if name != "learning_rate"},
         "rows_per_second": rows / seconds,
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -37,8 +35,8 @@ def epoch_metrics(progress: Progress, rows: int, seconds: float) -> dict[str, fl
 def epoch_line(progress: Progress, epochs: int, seconds: float) -> str:
     """The line that is printed after an epoch."""
     last = progress.history[-1]
-    best = " (best so far)" if progress.best_epoch == progress.epoch else ""
-    return (
-        f"epoch {progress.epoch}/{epochs}: train loss {last['train_loss']:.5f},"
-        f" validation loss {last['validation_loss']:.5f}{best}, {seconds:.1f} s"
-    )
+    line = f"epoch {progress.epoch}/{epochs}: train loss {last['train_loss']:.5f}"
+    if "validation_loss" in last:
+        best = " (best so far)" if progress.best_epoch == progress.epoch else ""
+        line += f", validation loss {last['validation_loss']:.5f}{best}"
+    return f"{line}, {seconds:.1f} s"

@@ -12,9 +12,11 @@ class Trainable(nn.Module, ABC):
     """A module with the scale of its target.
 
     **Shape**: numeric (B, F) float32 with NaN for missing, categorical (B, C) int32
-    -> outputs (B, K) float32.
+    -> outputs (B, K) float32, in training (members*B, K).
     """
 
+    members: int = 1
+    """How many outputs a row has in training; each gets a loss of its own."""
     target_mean: Tensor
     target_std: Tensor
 
@@ -25,7 +27,7 @@ class Trainable(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """(B, F) float32, (B, C) int32 -> (B, K)."""
+        """(B, F) float32, (B, C) int32 -> (B, K), in training (members*B, K)."""
 
     @abstractmethod
     def decaying(self) -> list[nn.Parameter]:
