@@ -5,11 +5,14 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto
 from scipy import stats
 
-from refit.core.errors import DataError
+from refit.core.errors import ConfigError, DataError
 from refit.data.encoder import Encoder, fit_encoder
 from refit.dataset import Roles
+from refit.promotion.gates.slices import split
+from refit.serving.onnx_graph import Graph
 from refit.tasks import catalog
 
 ROLES = Roles(
@@ -110,3 +113,29 @@ def test_the_map_is_monotone(train: list[float], later: list[float]) -> None:
     mapped = encoder.encode_numeric(table(finite))[:, 0] if finite else np.zeros(1)
     assert np.isfinite(mapped).all()
     assert (np.diff(mapped) >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["count", "value", "len"])
+def test_a_feature_may_be_called_count(name: str) -> None:
+    """Counting the categories does not collide with the column's own name."""
+    train = pl.DataFrame({"x": [1.0, 2.0, 3.0], name: ["a", "b", "a"], "y": [0, 1, 0]})
+    roles = Roles(
+        task="binary", key=("x",), time="x", target="y", numeric=("x",), categorical=(name,)
+    )
+    assert fit_encoder(train, roles, quantiles=5, min_count=2).categorical == {name: ("a",)}
+
+
+@pytest.mark.parametrize("name", ["prediction", "constant_0", "Add_0"])
+def test_a_feature_named_like_a_value_of_the_graph_is_refused(name: str) -> None:
+    """An input of the bundle cannot have the name of a value inside its graph."""
+    graph = Graph()
+    added = graph.add("Add", graph.constant([1]), graph.constant([2]))
+    with pytest.raises(ConfigError, match=rf"a feature has the name .*Got {name}"):
+        graph.model({name: TensorProto.DOUBLE}, (added, ["rows"]))
+
+
+def test_a_slice_may_be_called_count() -> None:
+    """The slices of a column named `count` are counted like those of any other."""
+    values = pl.Series("count", ["a", "b"] * 50)
+    found = split(values, np.repeat(np.arange(10), 10), 10)
+    assert [each.name for each in found] == ["count=a", "count=b"]

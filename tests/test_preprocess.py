@@ -1,5 +1,6 @@
 """The split by time, and the checks of the examples."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -105,3 +106,32 @@ def test_a_target_among_the_features_is_refused() -> None:
     )
     with pytest.raises(DataError, match="column y is a feature"):
         check_examples(examples(), leaky)
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"),
+    [
+        ("target", {"slices": ("target",)}),
+        ("block", {"key": ("block",)}),
+        ("block", {"time": "block"}),
+        ("prediction", {"numeric": ("prediction",)}),
+    ],
+)
+def test_names_that_the_engine_uses_are_refused(name: str, roles: dict[str, object]) -> None:
+    """A column that evaluation or bundle would replace by one of their own is to be renamed."""
+    role = next(iter(roles))
+    source = {"time": "t", "key": "id", "numeric": "x", "slices": "c"}[role]
+    changed = examples().with_columns(pl.col(source).alias(name))
+    with pytest.raises(DataError, match=f"column {name} has a name that Refit itself uses"):
+        check_examples(changed, replace(ROLES, **roles))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [pl.List(pl.Int64), pl.Struct({"a": pl.Int64})])
+@pytest.mark.parametrize("role", ["slices", "key", "numeric"])
+def test_nested_columns_are_refused(dtype: pl.DataType, role: str) -> None:
+    """A list or a struct in a column that has a role is named; in others it does not matter."""
+    value = [1, 2] if dtype == pl.List(pl.Int64) else {"a": 1}
+    nested = examples().with_columns(n=pl.lit(pl.Series([value], dtype=dtype)).first())
+    with pytest.raises(DataError, match=r"column n is (List|Struct).* one value in each row"):
+        check_examples(nested, replace(ROLES, **{role: ("n",)}))  # type: ignore[arg-type]
+    assert "n" not in check_examples(nested, ROLES).columns

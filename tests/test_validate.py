@@ -1,6 +1,7 @@
 """Validation: every schema error is found and named, and its rows are kept in quarantine."""
 
 from datetime import date
+from pathlib import Path
 
 import pandera.polars as pa
 import polars as pl
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refit import dataset
+from refit.core.errors import ConfigError
 from refit.data.drift import drift, psi
 from refit.data.validation import ValidationResult, check_table
 from refit.dataset import Table
@@ -124,3 +127,40 @@ def test_drift_finds_the_shifted_column() -> None:
     assert rows[0]["psi"] > 0.25
     assert rows[0]["missing_recent"] == 0.5
     assert rows[1]["psi"] == 0
+
+
+@pytest.mark.parametrize("other", [[[1.0], [2.0], []], [{"a": 1}] * 3, ["x", "y", "z"]])
+def test_a_partition_of_other_types_fails_its_table(other: list[object]) -> None:
+    """A list, struct or text where the table has numbers fails it, beside rows in quarantine."""
+    bad = month(1, amount=[500.0, 1.0, 2.0])
+    result = check(p01=bad, p02=month(2).with_columns(amount=pl.Series(other)))
+    assert result.failed
+    assert "dtype('Float64')" in {error.rule for error in result.errors}
+    assert result.quarantine["id"].to_list() == [100]
+
+
+def test_no_name_of_a_column_stops_drift() -> None:
+    """Columns may have the names that counting gives to its own: count, value."""
+    names = ("count", "value", "psi", "column")
+    before = pl.DataFrame({name: ["a", "b"] * 50 for name in names})
+    after = pl.DataFrame({name: list(range(100)) for name in names})
+    assert [row["psi"] for row in drift(before, before)] == [0.0] * 4
+    assert [row["psi"] for row in drift(after, after)] == [0.0] * 4
+
+
+@pytest.mark.parametrize("name", ["partition", "row", "rules"])
+def test_a_schema_with_a_column_of_the_engine_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TABLES with a column that Refit adds itself names the table, the column and the fix."""
+    package = tmp_path / f"own_{name}"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "tables.py").write_text(
+        "import pandera.polars as pa\nfrom refit.dataset import Table\n"
+        f"schema = pa.DataFrameSchema({{'id': pa.Column(int), '{name}': pa.Column(int)}})\n"
+        "TABLES = (Table(name='sales', schema=schema, key=('id',), time='id'),)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=rf"table `sales` has a column .*Got {name}\. .*rename"):
+        dataset.tables(package.name)

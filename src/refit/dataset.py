@@ -34,6 +34,11 @@ DATASET_MODULES: dict[str, tuple[str, ...]] = {
 
 PARTITION = "partition"
 REFERENCE = "reference"
+ROW, RULES, ACTION = "row", "rules", "row_action"
+RESERVED = frozenset({PARTITION, ROW, RULES, ACTION})
+"""Columns that Refit adds: the partition, and in quarantine the row, its rules and what was done."""
+PREDICTION = "prediction"
+"""The output of the bundle, whose inputs are the features."""
 
 Build = Callable[[Mapping[str, pl.DataFrame]], pl.DataFrame]
 
@@ -99,8 +104,22 @@ class Roles:
 
 
 def tables(dataset: str) -> tuple[Table, ...]:
-    """The raw tables of the dataset, in its order."""
+    """The raw tables of the dataset, in its order.
+
+    Raises:
+        ConfigError: there are none, or a column has a name that Refit itself uses.
+    """
     value: tuple[Table, ...] = _attribute(dataset, "tables", "TABLES")
+    for table in value:
+        taken = sorted(RESERVED.intersection(table.schema.columns))
+        if taken:
+            raise ConfigError(
+                f"table `{table.name}` has a column whose name Refit itself uses",
+                where=f"{dataset}.tables",
+                got=", ".join(taken),
+                expected=f"other names than {', '.join(sorted(RESERVED))}",
+                do="rename the column in the schema and in the raw files",
+            )
     return value
 
 

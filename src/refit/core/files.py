@@ -77,18 +77,38 @@ def read_parquet(path: Path) -> "pl.DataFrame":
 
     Memory mapping is off: DVC may replace the file (a hard link into its cache) while it is open.
     """
+    return parse_parquet(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole Parquet file, or say which one is unreadable."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def parse_parquet(data: bytes, path: Path) -> "pl.DataFrame":
+    """The table in the bytes of a file, or an error that names the file.
+
+    Polars panics, which is no Exception, where a damaged page contradicts itself.
+    """
     import polars as pl
 
     try:
-        return pl.read_parquet(path, memory_map=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            "cannot be read as Parquet",
-            where=str(path),
-            got=str(error).splitlines()[0],
-            expected="a whole Parquet file",
-            do="restore it with `dvc checkout`, or delete it and ingest its partition again",
-        ) from error
+        return pl.read_parquet(io.BytesIO(data))
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, got: str) -> DataError:
+    return DataError(
+        "cannot be read as Parquet",
+        where=str(path),
+        got=got.splitlines()[0] if got else "nothing",
+        expected="a whole Parquet file",
+        do="restore it with `dvc checkout`, or delete it and ingest its partition again",
+    )
 
 
 def write_array(path: Path, array: "np.ndarray") -> None:

@@ -57,7 +57,7 @@ def psi(earlier: dict[Any, int], recent: dict[Any, int]) -> float:
 
 
 def _counts(values: pl.Series) -> dict[Any, int]:
-    return dict(values.value_counts(sort=False).rows())
+    return dict(values.alias("value").value_counts(sort=False).rows())
 
 
 def _numeric_counts(earlier: pl.Series, recent: pl.Series) -> tuple[dict[Any, int], dict[Any, int]]:

@@ -163,9 +163,9 @@ def _fit_numeric(values: np.ndarray, quantiles: int) -> NumericMap:
 
 def _vocabulary(column: pl.Series, min_count: int) -> tuple[str, ...]:
     """The frequent categories, sorted. An empty string counts as missing."""
-    counts = column.drop_nulls().value_counts(sort=False, name="count")
-    frequent = counts.filter((pl.col("count") >= min_count) & (pl.col(column.name) != ""))
-    return tuple(frequent[column.name].sort())
+    counts = column.alias("value").drop_nulls().value_counts(sort=False, name="count")
+    frequent = counts.filter((pl.col("count") >= min_count) & (pl.col("value") != ""))
+    return tuple(frequent["value"].sort())
 
 
 def _require_variety(train: pl.DataFrame, roles: Roles) -> None:

@@ -12,11 +12,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from refit.data.row_rules import Violation
-from refit.dataset import PARTITION, Table
+from refit.dataset import ACTION, PARTITION, ROW, RULES, Table
 
-RULES = "rules"
-ROW = "row"
-ACTION = "row_action"
 REMOVED = "removed"
 EMPTIED = "emptied"
 

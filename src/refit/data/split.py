@@ -12,11 +12,13 @@ import polars as pl
 
 from refit.core.errors import ConfigError, DataError
 from refit.core.params import param
-from refit.dataset import PARTITION, Roles
+from refit.dataset import PARTITION, PREDICTION, Roles
 from refit.tasks import catalog
 from refit.tasks.task import Task
 
 PARTS = ("train", "validation", "holdout")
+EVALUATED = frozenset({"block", "target"})
+"""Columns that the evaluation adds to key, time and slices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,10 @@ def _schema_errors(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str
     for role, name in (("target", roles.target), ("time", roles.time)):
         if name in roles.features:
             errors.append(f"column {name} is a feature, but it is the {role}")
+    errors += _name_errors(roles)
     for name, dtype in examples.schema.items():
+        if name in needed and dtype.is_nested():
+            errors.append(f"column {name} is {dtype}, expected one value in each row")
         if name in roles.numeric and not (dtype.is_numeric() or dtype == pl.Boolean):
             errors.append(f"numeric column {name} is {dtype}, expected a number")
         if name in roles.categorical and dtype != pl.String:
@@ -133,6 +138,13 @@ def _schema_errors(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str
     if examples.is_empty():
         errors.append("there is no row")
     return errors
+
+
+def _name_errors(roles: Roles) -> list[str]:
+    """Columns with names that Refit gives to columns of its own."""
+    context = {*roles.key, roles.time, *roles.slices}
+    taken = sorted(EVALUATED & context) + sorted({PREDICTION} & set(roles.features))
+    return [f"column {name} has a name that Refit itself uses: rename it" for name in taken]
 
 
 def _row_errors(examples: pl.DataFrame, roles: Roles, task: Task) -> list[str]:

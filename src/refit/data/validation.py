@@ -18,7 +18,7 @@ import polars as pl
 from refit.core.params import param
 from refit.data import quarantine
 from refit.data.row_rules import Violation, violations_by_partition
-from refit.dataset import Table
+from refit.dataset import PARTITION, Table
 
 Level = Literal["row", "outcome", "table"]
 
@@ -129,12 +129,19 @@ def check_table(
         violations += _check_order(table, partitions)
     return ValidationResult(
         valid=valid,
-        quarantine=pl.concat(quarantined, how="diagonal_relaxed")
-        if quarantined
-        else pl.DataFrame(),
+        quarantine=_joined(quarantined),
         errors=_errors(table.name, violations, listed_examples),
         rows=sum(frame.height for frame in partitions.values()),
     )
+
+
+def _joined(quarantined: list[pl.DataFrame]) -> pl.DataFrame:
+    """The rows in quarantine of all partitions.
+
+    A partition with other types than its table has no row here, and joins no other's columns.
+    """
+    bad = [frame for frame in quarantined if frame.height] or quarantined[:1]
+    return pl.concat(bad, how="diagonal_relaxed") if bad else pl.DataFrame()
 
 
 def _check_keys(
@@ -143,12 +150,12 @@ def _check_keys(
     """Rows with the same key, in one partition or in several."""
     keys = pl.concat(
         [
-            frame.select(table.key).with_columns(pl.lit(name).alias("_partition"))
+            frame.select(table.key).with_columns(pl.lit(name).alias(PARTITION))
             for name, frame in partitions.items()
         ]
     )
     duplicates = keys.filter(keys.select(table.key).is_duplicated())
-    for (name,), group in duplicates.group_by("_partition", maintain_order=True):
+    for (name,), group in duplicates.group_by(PARTITION, maintain_order=True):
         examples = group.select(table.key).unique(maintain_order=True).head(listed)
         yield Violation(
             partition=str(name),

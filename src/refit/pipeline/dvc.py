@@ -15,6 +15,7 @@ from pathlib import Path
 from refit.core import paths
 from refit.core.errors import PipelineError
 from refit.core.orphans import PARENT
+from refit.data import raw_files
 from refit.pipeline import dvc_internals, run_cache
 from refit.pipeline.dvc_internals import Warnings
 from refit.pipeline.repository import Repository, open_repository, require_repositories
@@ -47,9 +48,11 @@ def open_pipeline(root: Path, *, wait: float = RUN_WAIT) -> Iterator["Pipeline"]
 
     Raises:
         PipelineError: no Git or DVC repository, or another run takes longer than `wait`.
+        DataError: a file of data/raw cannot be a partition.
     """
     root = root.resolve()
     require_repositories(root)
+    raw_files.tables(root / paths.RAW)  # before DVC opens what may never end
     with (
         only_one(root / paths.RUN_LOCK, wait),
         contextlib.chdir(root),

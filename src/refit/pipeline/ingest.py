@@ -14,6 +14,7 @@ import polars as pl
 from refit import dataset
 from refit.core import files, params, paths
 from refit.core.errors import DataError, SetupError
+from refit.data import raw_files
 from refit.dataset import REFERENCE, Table
 from refit.pipeline.dvc import open_pipeline
 
@@ -38,7 +39,7 @@ def ingest(root: Path, *, until: str | None, on_progress: Callable[[str], None])
     """
     name = params.dataset_name(root / paths.PARAMS)
     source, tables = _source(name), dataset.tables(name)
-    selection = _select(root, tables, source, until)
+    selection = _select(root, tables, _offered(name, source), until)
     with open_pipeline(root) as pipeline:
         added = []
         _write(root, tables, source.reference(), REFERENCE)
@@ -54,8 +55,8 @@ def ingest(root: Path, *, until: str | None, on_progress: Callable[[str], None])
 
 def available(root: Path) -> tuple[str, ...]:
     """All partitions of the source, in order."""
-    names: tuple[str, ...] = _source(params.dataset_name(root / paths.PARAMS)).partitions()
-    return names
+    name = params.dataset_name(root / paths.PARAMS)
+    return _offered(name, _source(name))
 
 
 def _source(name: str) -> ModuleType:
@@ -71,10 +72,24 @@ def _source(name: str) -> ModuleType:
     return source
 
 
+def _offered(name: str, source: ModuleType) -> tuple[str, ...]:
+    """The partitions of the source, whose names become names of files."""
+    offered: tuple[str, ...] = tuple(source.partitions())
+    bad = [each for each in offered if not (isinstance(each, str) and raw_files.is_name(each))]
+    if bad:
+        raise DataError(
+            f"{len(bad)} partitions of the source cannot be named as they are",
+            where=f"{name}.ingest, partitions()",
+            got=", ".join(raw_files.shown(str(each)) for each in bad[: raw_files.LISTED]),
+            expected=raw_files.EXPECTED,
+            do="return names of this form, and let `read` understand them",
+        )
+    return offered
+
+
 def _select(
-    root: Path, tables: tuple[Table, ...], source: ModuleType, until: str | None
+    root: Path, tables: tuple[Table, ...], offered: tuple[str, ...], until: str | None
 ) -> tuple[str, ...]:
-    offered: tuple[str, ...] = source.partitions()
     if until is None or until == LATEST:
         return offered
     if until == NEXT:

@@ -9,17 +9,16 @@ restored. What ran since then is in DVC's run cache and is restored from there.
 """
 
 import contextlib
-import hashlib
 import json
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from refit.core import files, paths
+from refit.data import recorded
 
 
 def clear_rwlock(path: Path) -> bool:
@@ -47,9 +46,7 @@ def clear_rwlock(path: Path) -> bool:
 
 def is_intact(path: Path) -> bool:
     """Whether an object of DVC's cache has the MD5 that its name says."""
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, partial(hashlib.md5, usedforsecurity=False))
-    return digest.hexdigest() == path.parent.name + path.stem
+    return recorded.md5(path) == path.parent.name + path.stem
 
 
 def is_cut_short(path: Path) -> bool:

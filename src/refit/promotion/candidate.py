@@ -15,7 +15,7 @@ import polars as pl
 
 from refit.core import files, params, paths
 from refit.core.errors import PipelineError
-from refit.data import prepared
+from refit.data import prepared, recorded
 from refit.dataset import Roles
 from refit.evaluation.baselines import BaselineName
 from refit.promotion import policy
@@ -94,6 +94,30 @@ class Candidate:
     def block_length(self) -> str:
         """The length of a block of time, `evaluate.block` in params.yaml."""
         return str(params.load(self.root / paths.PARAMS)["evaluate"]["block"])
+
+
+READ = (
+    paths.EVALUATION,
+    paths.BUNDLE,
+    paths.BASELINE / "validation",
+    paths.HOLDOUT,
+    paths.PREPARED / "validation.parquet",
+    paths.PREPARED / "validation/target.npy",
+    paths.PREPARED / prepared.DESCRIPTION,
+    paths.VALIDATION,
+)
+"""The files and folders that a decision reads."""
+
+
+def require_as_recorded(candidate: Candidate) -> None:
+    """Compare what a decision reads with what DVC recorded when the stages ran.
+
+    Raises:
+        DataError: a file is missing or has other bytes.
+    """
+    record = recorded.outputs(candidate.root)
+    if record is not None:
+        record.require_files(path for place in READ for path in record.below(place))
 
 
 def load(root: Path) -> Candidate:

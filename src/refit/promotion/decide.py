@@ -20,12 +20,17 @@ from refit.registry.registry import Registry
 from refit.reproducibility.lineage import collect_lineage
 
 
-def decide(root: Path) -> Decision:
+def decide(root: Path, *, compare: bool = False) -> Decision:
     """Decide about the bundle in data/bundle, register it, and promote it if it passed.
+
+    Args:
+        root: of the project.
+        compare: compare the files that a new decision reads with what DVC recorded of them.
 
     Raises:
         PipelineError: the pipeline has left no bundle.
         ConfigError: the policy's metric does not fit the task.
+        DataError: a file that the decision reads is not what DVC has recorded.
         RegistryError: MLflow cannot be reached, the ledger was changed by hand, or the champion
             was deleted.
     """
@@ -38,7 +43,7 @@ def decide(root: Path) -> Decision:
         for _ in range(ATTEMPTS):
             ledger = reconcile.apply(registry)
             decision = find.find(registry, ledger, candidate) or _decide(
-                registry, ledger, candidate
+                registry, ledger, candidate, compare=compare
             )
             if decision is not None:
                 return decision
@@ -49,8 +54,12 @@ def decide(root: Path) -> Decision:
     )
 
 
-def _decide(registry: Registry, ledger: Ledger, candidate: Candidate) -> Decision | None:
+def _decide(
+    registry: Registry, ledger: Ledger, candidate: Candidate, *, compare: bool
+) -> Decision | None:
     """Judge the candidate and record the decision; None when another decision came first."""
+    if compare:
+        candidates.require_as_recorded(candidate)
     # Before the judgement takes its time: the commit must hold what the pipeline has just run.
     lineage = collect_lineage(candidate.root, candidate.name, candidate.digest)
     version = registry.champion(ledger)

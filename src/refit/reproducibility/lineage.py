@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from refit.core import files, params, paths, timings
+from refit.data import recorded
 from refit.dataset import REFERENCE
 from refit.registry.version import COMMIT, GRADE, Version
 from refit.serving.digest import LINEAGE
@@ -111,8 +112,14 @@ def _ref_name(dataset: str, digest: str, commit: str) -> str:
 
 
 def _partition_digests(root: Path) -> dict[str, str]:
-    """SHA-256 of each raw partition, by its path below data/raw."""
-    raw = root / paths.RAW
+    """SHA-256 of each raw partition, by its path below data/raw.
+
+    Raises:
+        DataError: a file is not what DVC has recorded.
+    """
+    raw, record = root / paths.RAW, recorded.raw_rows(root)
+    if record is not None:
+        record.require_files(record.below(paths.RAW))
     return {
         path.relative_to(raw).as_posix(): files.digest(path)
         for path in sorted(raw.rglob("*.parquet"))

@@ -4,11 +4,14 @@ The encoder takes raw columns with strings, which torch's tracer cannot follow. 
 so the bytes depend on nodes and constants alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from refit.core.errors import ConfigError
+from refit.dataset import PREDICTION
 
 OPSET = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
 IR_VERSION = 9
@@ -92,14 +95,18 @@ class Graph:
         Args:
             inputs: ONNX type of each input, by name; each is a column (rows,).
             output: name of the prediction, and its shape.
+
+        Raises:
+            ConfigError: a column has the name of a value inside the graph.
         """
         name, shape = output
-        named = helper.make_node("Identity", [name], ["prediction"], name="prediction")
+        self._require_other_names(inputs)
+        named = helper.make_node("Identity", [name], [PREDICTION], name=PREDICTION)
         graph = helper.make_graph(
             [*self.nodes, named],
             "refit",
             [helper.make_tensor_value_info(n, kind, ["rows"]) for n, kind in inputs.items()],
-            [helper.make_tensor_value_info("prediction", TensorProto.FLOAT, list(shape))],
+            [helper.make_tensor_value_info(PREDICTION, TensorProto.FLOAT, list(shape))],
             self.constants,
         )
         model = helper.make_model(
@@ -107,3 +114,14 @@ class Graph:
         )
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _require_other_names(self, inputs: Iterable[str]) -> None:
+        values = {name for node in self.nodes for name in node.output}
+        taken = sorted({PREDICTION, *values, *(each.name for each in self.constants)} & {*inputs})
+        if taken:
+            raise ConfigError(
+                "a feature has the name of a value inside the bundle's graph",
+                where="ROLES, numeric and categorical",
+                got=", ".join(taken),
+                do="rename the column in the dataset's `build` and ROLES",
+            )

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from refit.core import files, params, paths
-from refit.core.errors import TrainingError
+from refit.core.errors import ConfigError, TrainingError
 from refit.data import prepared
 from refit.data.encoder import Encoder
 from refit.dataset import PARTITION, Roles
@@ -130,8 +130,20 @@ def _write_evaluation(
     for name, rows in plots.items():
         files.write_text(paths.PLOTS / f"{name}.csv", rows.write_csv())
     context = examples.select(*dict.fromkeys((*roles.key, roles.time, PARTITION, *roles.slices)))
-    stored = context.with_columns(
-        pl.Series("block", blocks), pl.Series("target", holdout.target), *holdout.columns()
-    )
-    files.write_parquet(stored, paths.PREDICTIONS)
+    added = [pl.Series("block", blocks), pl.Series("target", holdout.target), *holdout.columns()]
+    _require_other_names(context.columns, [column.name for column in added])
+    files.write_parquet(context.with_columns(added), paths.PREDICTIONS)
     print(evaluation.summary(report))
+
+
+def _require_other_names(columns: list[str], added: list[str]) -> None:
+    """Raise ConfigError if a column would be replaced by one of the predictions."""
+    taken = sorted(set(columns) & set(added))
+    if taken:
+        raise ConfigError(
+            "a key, time or slice column has the name of a column of predictions",
+            where=str(paths.PREDICTIONS),
+            got=", ".join(taken),
+            expected=f"other names than {', '.join(added)}",
+            do="rename the column in the dataset's `build` and ROLES",
+        )

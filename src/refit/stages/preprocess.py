@@ -1,10 +1,13 @@
 """Stage `preprocess`: data/validated -> data/prepared, the examples and arrays of each part."""
 
+import os
 import shutil
+from pathlib import Path
 
 from refit import dataset
 from refit.core import params, paths
-from refit.data import partitions, prepared
+from refit.core.orphans import DVC_STAGE
+from refit.data import partitions, prepared, recorded
 from refit.data.encoder import fit_encoder
 from refit.data.split import PreprocessParams, check_examples, split
 from refit.tasks import catalog
@@ -15,8 +18,10 @@ def main() -> None:
     settings = params.read(PreprocessParams, "preprocess")
     name = params.dataset_name()
     roles = dataset.roles(name)
+    record = recorded.outputs(Path()) if DVC_STAGE in os.environ else None  # by hand: older ones
     tables = {
-        table.name: partitions.joined(paths.VALIDATED, table) for table in dataset.tables(name)
+        table.name: partitions.joined(paths.VALIDATED, table, record)
+        for table in dataset.tables(name)
     }
     examples = check_examples(dataset.build(name)(tables), roles)
     parts = split(examples, roles, settings)

@@ -2,26 +2,33 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import polars as pl
 
 from refit import dataset
 from refit.core import files, params, paths
 from refit.core.errors import DataError
-from refit.data import partitions
+from refit.data import footer, partitions, recorded
 from refit.data.drift import drift
 from refit.data.validation import ValidateParams, ValidationResult, check_table
+from refit.dataset import Table
+from refit.workspace import memory
 
 
 def main() -> None:
     """Check every table; write the rows that are kept only when every table passes."""
     settings = params.read(ValidateParams, "validate")
     tables = dataset.tables(params.dataset_name())
+    record = recorded.raw_rows(Path())
+    if record is None:
+        print(f"{paths.RAW}: DVC has recorded none of its files, so they are not compared")
+    _require_memory(tables)
     shutil.rmtree(paths.VALIDATED, ignore_errors=True)
     report, results = {}, {}
     for table in tables:
-        raw = partitions.read(paths.RAW, table)
+        raw = partitions.read(paths.RAW, table, record)
         result = check_table(table, raw, listed_examples=settings.listed_examples)
         results[table.name] = result
         report[table.name] = result.report() | {"drift": _drift(raw, result, settings)}
@@ -34,6 +41,12 @@ def main() -> None:
     _require_valid(results, settings.tolerated_share)
     for table in tables:
         partitions.write(paths.VALIDATED, table, results[table.name].valid)
+
+
+def _require_memory(tables: Iterable[Table]) -> None:
+    """Raise DataError unless all rows fit into memory."""
+    raw = [path for table in tables for path in partitions.find(paths.RAW, table).values()]
+    footer.require_memory(raw, memory.free())
 
 
 def _drift(

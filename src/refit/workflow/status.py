@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from refit.core import params, paths
 from refit.core.errors import RegistryError
+from refit.data import raw_files
 from refit.registry import reading
 from refit.registry.reader import Reader
 from refit.registry.reader import champion as champion_of
@@ -32,6 +33,7 @@ class Status:
     several: "tuple[SeveralResults, ...]"
     """Computations with different results from the same inputs."""
     partitions: dict[str, tuple[str, ...]]
+    """Of each raw table on disk, in order."""
     servers: dict[str, str]
 
     def lines(self) -> list[str]:
@@ -103,7 +105,7 @@ def status(root: Path) -> Status:
         registry_error=registry_error,
         changes=changes,
         several=several,
-        partitions=partitions(root),
+        partitions=raw_files.tables(root / paths.RAW),
         servers={
             name: server.url if server.port else f"process {server.pid}"
             for name, server in servers.running(root).items()
@@ -124,15 +126,6 @@ def _pipeline(root: Path) -> tuple[dict[str, tuple[str, ...]], "tuple[SeveralRes
 def _champion_and_waiting(name: str, reader: Reader) -> tuple[Version | None, int | None]:
     ledger = reader.ledger.read()
     return champion_of(reader, ledger, name), ledger.waiting
-
-
-def partitions(root: Path) -> dict[str, tuple[str, ...]]:
-    """The partitions of each raw table on disk, in order."""
-    folders = sorted(path for path in (root / paths.RAW).glob("*") if path.is_dir())
-    return {
-        folder.name: tuple(sorted(path.stem for path in folder.glob("*.parquet")))
-        for folder in folders
-    }
 
 
 def _span(names: tuple[str, ...]) -> str:

@@ -54,7 +54,7 @@ def promote_only(root: Path) -> Decision:
     with open_pipeline(root) as pipeline:
         _require_deterministic(pipeline, root)
         _require_unchanged(pipeline)
-        decision = decide.decide(root)
+        decision = decide.decide(root, compare=True)
         _publish(root, decision)
         return decision
 
@@ -118,7 +118,7 @@ def _promote(pipeline: Pipeline, root: Path) -> StepResult:
 
 def _decide(root: Path) -> StepResult:
     started = time.monotonic()
-    decision = decide.decide(root)
+    decision = decide.decide(root, compare=True)
     location = _publish(root, decision)
     return StepResult(
         name="promote",

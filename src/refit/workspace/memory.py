@@ -16,12 +16,17 @@ def require(needed: int, what: str, *, where: str, do: str) -> None:
         where: the parameters that decide.
         do: how to need less.
     """
-    free = psutil.virtual_memory().available
-    if needed > free:
+    available = free()
+    if needed > available:
         raise ConfigError(
             f"{what} needs more memory than is free",
             where=where,
             got=f"{needed / GIB:,.1f} GiB needed",
-            expected=f"at most {free / GIB:,.1f} GiB",
+            expected=f"at most {available / GIB:,.1f} GiB",
             do=do,
         )
+
+
+def free() -> int:
+    """Bytes that programs can take without swapping."""
+    return int(psutil.virtual_memory().available)

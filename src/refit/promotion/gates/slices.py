@@ -140,7 +140,9 @@ def split(values: pl.Series, blocks: np.ndarray, smallest: int) -> list[Slice]:
 
 def _largest(labels: pl.Series) -> list[str]:
     """The labels with most rows, in alphabetical order where the number is equal."""
-    ranked = sorted(labels.value_counts().iter_rows(), key=lambda row: (-row[1], row[0]))
+    ranked = sorted(
+        labels.alias("label").value_counts().iter_rows(), key=lambda row: (-row[1], row[0])
+    )
     return [label for label, _ in ranked[:MOST]]
 
 
