@@ -36,7 +36,7 @@ PARTITION = "partition"
 REFERENCE = "reference"
 ROW, RULES, ACTION = "row", "rules", "row_action"
 RESERVED = frozenset({PARTITION, ROW, RULES, ACTION})
-"""Columns that Refit adds: the partition, and in quarantine the row, its rules and what was done."""
+"""Columns that Refit adds: the partition; in quarantine the row, its rules and what was done."""
 PREDICTION = "prediction"
 """The output of the bundle, whose inputs are the features."""
 
