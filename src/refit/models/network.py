@@ -158,7 +158,7 @@ class Network(Trainable):
         if self.shape.cardinalities:
             codes = categorical + self.offsets
             embedded = functional.embedding(codes, self.table).flatten(1)
-            h = h + self.categories(embedded)
+            h += self.categories(embedded)
         h = self._activate(h)
         for layer in self.hidden:
             h = self._activate(layer(h))

@@ -92,7 +92,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int
     """Multiply by groups, and add b: x (B, G*I), W (G*O, I), b (G*O,) -> (B, G*O)."""
     if _way.level != "machine":
         product: Tensor = _Product.apply(x, weight, groups)  # type: ignore[no-untyped-call]
-        return product if bias is None else product + bias
+        return product if bias is None else product.add_(bias)
     if groups == 1:
         return functional.linear(x, weight, bias)
     by_group = x.view(len(x), groups, -1).transpose(0, 1)
