@@ -91,5 +91,7 @@ def _show(result: "Review", page: Path, *, text: bool, show: bool) -> None:
 
     files.write_text(page, render(result))
     console.print(escape(f"{result.sentence}\nThe review: {page}"))
+    for piece in result.missing:
+        console.print(escape(f"missing: {piece}"), style="yellow")
     if show:
         webbrowser.open(page.resolve().as_uri())

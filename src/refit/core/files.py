@@ -56,7 +56,7 @@ def read_json(path: Path) -> Any:
     """Read JSON, or say which file is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             "cannot be read as JSON",
             where=str(path),

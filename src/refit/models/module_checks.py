@@ -21,11 +21,14 @@ from refit.core.errors import TrainingError
 from refit.evaluation.predictions import largest_difference
 from refit.models import module_export
 from refit.models.model import Data
+from refit.serving import operators
 from refit.training.inference import tensors
 from refit.training.loop_params import LoopParams
 from refit.training.optimizer import make_optimizer
 from refit.training.trainable import Trainable
 
+LISTED = 5
+"""Operators that an error lists."""
 STEPS = 30
 """Steps on one batch within which its loss must fall."""
 TOLERANCE = 1e-4
@@ -152,6 +155,15 @@ class _Trial:
                 expected="operations that torch.onnx knows (operator set 18)",
                 do="replace the operation that is named",
             ) from error
+        refused = operators.refused(model)
+        if refused:
+            raise TrainingError(
+                "the exported module holds what a bundle may not",
+                where=self.where,
+                got="; ".join(refused[:LISTED]),
+                expected="operators without loops, branches and chance; docs/models.md lists them",
+                do="replace the operations of the module that become these",
+            )
         for size in (*SIZES, len(self.numeric)):
             numeric, categorical = self.numeric[:size], self.categorical[:size]
             with torch.no_grad():

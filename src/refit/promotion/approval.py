@@ -4,24 +4,16 @@ A version is checked as the registry has it at that moment: its digest, whether 
 whether it still predicts what it predicted for its example rows when it was registered.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from refit.core import files
-from refit.core.errors import RefitError, RegistryError
-from refit.evaluation.predictions import TOLERANCE
-from refit.promotion import history
+from refit.core.errors import RegistryError
+from refit.promotion import history, registered
 from refit.registry import reconcile
-from refit.registry.artifacts import EXAMPLES_FILE
 from refit.registry.entry import Entry, Kind
 from refit.registry.ledger import Ledger
 from refit.registry.registry import Registry
-from refit.registry.version import EXAMPLES, Version
-from refit.serving import input_example
 from refit.workspace import git
-
-CHECKED = "digest verified, loads, predicts its example rows as when it was registered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +40,7 @@ def approve(root: Path, number: int, *, why: str, who: str = "") -> Move:
     registry = Registry.open(root)
     with registry.locked():
         _require_waiting(reconcile.intact(registry), number)
-        checked = check(registry, registry.versions.get(number))
+        checked = registered.check(registry, registry.versions.get(number))
 
         def make(ledger: Ledger) -> Entry:
             _require_waiting(ledger, number)
@@ -100,7 +92,7 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
         ledger = registry.ledger.read()
         broken = "; ".join(damage.message for damage in ledger.unrepaired(tags))
         target = _target(ledger, to, any_version=bool(broken))
-        checked = check(registry, registry.versions.get(target)) if target else ""
+        checked = registered.check(registry, registry.versions.get(target)) if target else ""
 
         def make(ledger: Ledger) -> Entry:
             if broken:
@@ -123,24 +115,6 @@ def answered(root: Path, number: int) -> str:
     if ledger.waiting == number:
         return ""
     return f"version {number} does not wait: {_ended(ledger, number)}"
-
-
-def check(registry: Registry, version: Version) -> str:
-    """Check a version, and return what was checked.
-
-    Raises:
-        RegistryError: its bundle is not what was registered, does not load, or predicts something
-            else.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = registry.artifacts.fetch(version, Path(temporary))
-        examples = folder / EXAMPLES_FILE
-        if not examples.is_file() or files.digest(examples) != version.tags.get(EXAMPLES):
-            raise _refused(version, "its example rows are not those that were registered")
-        difference = _difference(folder, examples, version)
-    if not difference <= TOLERANCE:
-        raise _refused(version, f"its predictions differ from the stored ones by {difference:.2g}")
-    return CHECKED
 
 
 def _entry(
@@ -206,19 +180,3 @@ def _already(target: int | None) -> RegistryError:
         f"version {target} is champion already" if target else "there is no champion already",
         do="`refit history` prints what was decided",
     )
-
-
-def _refused(version: Version, what: str) -> RegistryError:
-    return RegistryError(
-        what,
-        where=f"version {version.number}",
-        expected="what was registered",
-        do="restore the artifact store from a backup, or choose another version",
-    )
-
-
-def _difference(folder: Path, examples: Path, version: Version) -> float:
-    try:
-        return input_example.difference(folder, examples)
-    except RefitError as error:
-        raise _refused(version, f"its bundle does not predict: {error}") from error

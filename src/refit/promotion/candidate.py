@@ -4,7 +4,8 @@ It is loaded once for a decision and passed on. Loading computes the digests tha
 Tables, metrics and the model are read when they are first used, and only once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +21,16 @@ from refit.dataset import Roles
 from refit.evaluation.baselines import BaselineName
 from refit.promotion import policy
 from refit.promotion.policy import PromoteParams
-from refit.serving.digest import identity
+from refit.serving.digest import FILES, identity
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
+    from refit.serving.sandbox import Trial
+
+TRIED = 100
+"""Rows that the model is tried on."""
+LISTED = 5
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,34 @@ class Candidate:
         from refit.serving import bundle
 
         return bundle.load(self.root / paths.BUNDLE)
+
+    @contextmanager
+    def trying(self) -> Iterator["Trial"]:
+        """Start the trial of the model in a process of its own, see `refit.serving.sandbox`.
+
+        The stage `evaluate` has run the model, but perhaps on another machine whose cache was
+        fetched.
+
+        Raises:
+            PipelineError: the folder of the bundle holds other files.
+        """
+        from refit.serving import sandbox
+
+        folder = self.root / paths.BUNDLE
+        others = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+        if others:
+            raise PipelineError(
+                "files beside the bundle are not its own",
+                where=str(folder),
+                got=", ".join(map(ascii, others[:LISTED])),
+                expected=", ".join(FILES),
+                do="delete them, or restore the folder with `dvc checkout`",
+            )
+        rows = self.holdout.head(TRIED)
+        if rows.is_empty():  # one row of missing values
+            rows = pl.DataFrame({each["name"]: [None] for each in self.bundle.signature["inputs"]})
+        with sandbox.trying(self.bundle, rows) as trial:
+            yield trial
 
     @cached_property
     def holdout(self) -> pl.DataFrame:

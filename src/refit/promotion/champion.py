@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from refit.promotion import registered
 from refit.registry.registry import Registry
 from refit.registry.version import Version
 
@@ -28,17 +29,16 @@ class Champion:
 
 
 def load(registry: Registry, version: Version, since: datetime) -> Champion:
-    """Download the champion and verify its digest.
+    """The champion, its bundle checked.
 
     Raises:
-        RegistryError: its bundle is not the one that was registered.
+        RegistryError: its bundle or lineage is not the one that was registered, or does not pass
+            the check.
     """
-    from refit.serving import bundle
-
     parts = registry.artifacts.lineage(version)["partitions"]
     return Champion(
         number=version.number,
-        bundle=bundle.load(registry.artifacts.download(version)),
+        bundle=registered.load(registry, version),
         trained_on=frozenset((*parts["train"], *parts["validation"])),
         since=since,
     )

@@ -29,8 +29,9 @@ def decide(root: Path, *, compare: bool = False) -> Decision:
 
     Raises:
         PipelineError: the pipeline has left no bundle.
+        DataError: the bundle is not one that may be used, or a file that the decision reads is not
+            what DVC has recorded.
         ConfigError: the policy's metric does not fit the task.
-        DataError: a file that the decision reads is not what DVC has recorded.
         RegistryError: MLflow cannot be reached, the ledger was changed by hand, or the champion
             was deleted.
     """
@@ -60,13 +61,15 @@ def _decide(
     """Judge the candidate and record the decision; None when another decision came first."""
     if compare:
         candidates.require_as_recorded(candidate)
-    # Before the judgement takes its time: the commit must hold what the pipeline has just run.
-    lineage = collect_lineage(candidate.root, candidate.name, candidate.digest)
-    version = registry.champion(ledger)
-    key = find.key(candidate, version, ledger)
-    champion = None
-    if version is not None and ledger.champion_entry is not None:
-        champion = champions.load(registry, version, ledger.champion_entry.moment)
+    with candidate.trying() as trial:
+        # Before the judgement takes its time: the commit must hold what the pipeline has just run.
+        lineage = collect_lineage(candidate.root, candidate.name, candidate.digest)
+        version = registry.champion(ledger)
+        key = find.key(candidate, version, ledger)
+        champion = None
+        if version is not None and ledger.champion_entry is not None:
+            champion = champions.load(registry, version, ledger.champion_entry.moment)
+        trial.predictions()
     earlier = ledger.judged_on(candidate.holdout_digest)
     reuse = Reuse(decisions=len(earlier), candidates=len({entry.version for entry in earlier}))
     judgement = judge.judge(candidate, champion, reuse)

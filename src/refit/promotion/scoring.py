@@ -16,6 +16,7 @@ from refit.evaluation.time_blocks import block_codes
 from refit.promotion.candidate import Candidate
 from refit.promotion.champion import Champion
 from refit.promotion.evidence import CANDIDATE, RIVAL
+from refit.serving import answers
 from refit.tasks.catalog import find as find_task
 from refit.tasks.task import Task
 
@@ -193,7 +194,7 @@ def _predict(
     alone = Predictions(
         target=target,
         candidate=CANDIDATE,
-        models={CANDIDATE: candidate.predict(rows).astype(np.float64)},
+        models={CANDIDATE: answers.predict(candidate, rows).astype(np.float64)},
         classes=class_names(candidate, None),
     )
     if champion is None:
@@ -263,7 +264,7 @@ def _predict_classes(
 ) -> np.ndarray:
     if model.signature["task"] != task:
         raise DataError(f"it is a {model.signature['task']} model", expected=task)
-    values = model.predict(rows).astype(np.float64)
+    values = answers.predict(model, rows).astype(np.float64)
     return _widened(values, model.signature["classes"], names)
 
 

@@ -7,24 +7,25 @@ because a flavor can run code when it is loaded.
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refit.core import files, paths
 from refit.core.errors import RegistryError
+from refit.registry import artifact_store, contents
+from refit.registry.artifact_store import EXAMPLES_FILE
 from refit.registry.client import Connection
 from refit.registry.version import Version
-from refit.serving.digest import LINEAGE, identity
+from refit.serving.digest import FILES, LINEAGE
 from refit.tracking import errors
 from refit.tracking.client import FINGERPRINT, experiment, find_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXAMPLES_FILE = "examples.parquet"
-"""Example rows with the version's own predictions, beside its bundle."""
 DESCRIPTION_LIMIT = 5000
 """Characters of a version's description that MLflow's database takes."""
 
@@ -49,6 +50,7 @@ class Artifacts:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._own_runs: set[str] = set()
 
     def upload(
         self,
@@ -64,7 +66,8 @@ class Artifacts:
         lineage_text = json.dumps({**lineage, "run": run}, indent=2, sort_keys=True)
 
         def write(client: "MlflowClient") -> None:
-            client.log_artifacts(run, str(bundle), folder)
+            for name in FILES:
+                client.log_artifact(run, str(bundle / name), folder)
             with tempfile.TemporaryDirectory() as temporary:
                 path = Path(temporary) / EXAMPLES_FILE
                 path.write_bytes(examples)
@@ -78,47 +81,63 @@ class Artifacts:
             examples_digest=hashlib.sha256(examples).hexdigest(),
         )
 
-    def download(self, version: Version) -> Path:
-        """The version's bundle in the project's own folder, its digest verified."""
+    def download(self, version: Version, check: Callable[[Path], object]) -> Path:
+        """The version's bundle in the project's own folder, its digest verified.
+
+        Args:
+            version: of the registered model.
+            check: gets a folder that was just downloaded, and raises an error if the bundle may not
+                be used. Only then is it kept.
+        """
+        contents.require_digest(version)
         target = self._connection.root / paths.BUNDLES / version.digest
-        if not target.is_dir() or _identity(target) != version.digest:
-            target.mkdir(parents=True, exist_ok=True)
+        if contents.digest(target) != version.digest:
             with tempfile.TemporaryDirectory() as temporary:
-                for path in sorted(self.fetch(version, Path(temporary)).iterdir()):
+                folder = self.fetch(version, Path(temporary))
+                check(folder)
+                for path in sorted(folder.iterdir()):
                     files.write_bytes(target / path.name, path.read_bytes())
         return target
 
     def fetch(self, version: Version, temporary: Path) -> Path:
         """The version's bundle as the registry has it now, in a folder below `temporary`.
 
+        Files that are not the bundle's own are left where they are, see `others`.
+
         Raises:
             RegistryError: it is not what was registered.
         """
-        with self._connection.reading("the bundle cannot be downloaded") as client:
-            folder = bundle_folder(version.digest)
-            bundle = Path(client.download_artifacts(version.run, folder, str(temporary)))
-        digest = _identity(bundle)
-        if digest != version.digest:
-            raise RegistryError(
-                "the registered bundle is not the one that was registered",
-                where=f"{self._connection.name} version {version.number}",
-                got=f"digest {digest[:12]}" if digest else "only a part of its files",
-                expected=f"digest {version.digest[:12]}",
-                do="its files were changed or damaged: restore the artifact store from a backup",
-            )
+        contents.require_digest(version)
+        folder = bundle_folder(version.digest)
+        with self._files_of(version, "the bundle cannot be downloaded") as client:
+            bundle = artifact_store.take(client, version, folder, temporary)
+        contents.require_registered(bundle, version)
         return bundle
 
+    def others(self, version: Version) -> tuple[str, ...]:
+        """The names of files and folders beside the version's bundle that are not its own.
+
+        They are never downloaded. No program of Refit has put them there.
+        """
+        try:
+            with self._files_of(version, "artifacts cannot be read") as client:
+                return artifact_store.others(client, version, bundle_folder(version.digest))
+        except RegistryError as error:
+            if errors.is_missing(error):
+                return ()
+            raise
+
     def lineage(self, version: Version) -> dict[str, Any]:
-        """The version's lineage.json."""
+        """The version's lineage.json.
+
+        Raises:
+            RegistryError: it is not what was registered.
+        """
         path = f"{bundle_folder(version.digest)}/{LINEAGE}"
-        with (
-            self._connection.reading("the lineage cannot be downloaded") as client,
-            tempfile.TemporaryDirectory() as temporary,
-        ):
-            lineage: dict[str, Any] = files.read_json(
-                Path(client.download_artifacts(version.run, path, temporary))
-            )
-        return lineage
+        with tempfile.TemporaryDirectory() as temporary:
+            with self._files_of(version, "the lineage cannot be downloaded") as client:
+                local = Path(client.download_artifacts(version.run, path, temporary))
+            return contents.read_lineage(local, version)
 
     def file(self, version: Version, path: str, target: Path) -> Path | None:
         """Download an artifact of the version's run into `target`; None if there is none.
@@ -126,15 +145,24 @@ class Artifacts:
         Nor is there any when the run was deleted.
         """
         try:
-            with self._connection.reading("artifacts cannot be read") as client:
+            with self._files_of(version, "artifacts cannot be read") as client:
                 listed = client.list_artifacts(version.run, path.rpartition("/")[0])
-                if path not in {artifact.path for artifact in listed}:
+                if path not in {artifact.path for artifact in listed if not artifact.is_dir}:
                     return None
                 return Path(client.download_artifacts(version.run, path, str(target)))
         except RegistryError as error:
             if errors.is_missing(error):
                 return None
             raise
+
+    @contextmanager
+    def _files_of(self, version: Version, problem: str) -> Iterator["MlflowClient"]:
+        """Read files of the version's run, after a look at where MLflow says that they lie."""
+        with self._connection.reading(problem) as client:
+            if version.run not in self._own_runs:
+                artifact_store.require_own_place(client, version.run, self._connection.name)
+                self._own_runs.add(version.run)
+            yield client
 
     def attach(self, version: Version, texts: Mapping[str, str], description: str) -> None:
         """Log texts, by file name, to the version's run, and describe the version in Markdown."""
@@ -221,11 +249,3 @@ def _shortened(text: str) -> str:
     if len(text) <= DESCRIPTION_LIMIT:
         return text
     return text[: text.rfind("\n", 0, DESCRIPTION_LIMIT) + 1]
-
-
-def _identity(bundle: Path) -> str:
-    """The digest of a bundle; empty if files are missing."""
-    try:
-        return identity(bundle)
-    except FileNotFoundError:
-        return ""

@@ -11,6 +11,10 @@ DIGEST = "refit.digest"
 """Tag: the digest of the bundle."""
 EXAMPLES = "refit.examples"
 """Tag: the digest of the stored example rows."""
+SIGNATURE_TAG = "refit.signature"
+"""Tag: the digest of the bundle's signature, which can then be read without the model."""
+PARTITIONS = "refit.partitions"
+"""Tag: the digest of the partitions that the version was made from."""
 COMMIT = "refit.commit"
 """Tag: the commit that the version was made from."""
 OUTCOME = "refit.outcome"
@@ -60,6 +64,11 @@ class Version:
         """Every decision recorded on the version."""
         parsed = map(_parse_decision, self.recorded.values())
         return [decision for decision in parsed if decision is not None]
+
+
+def partitions_digest(lineage: Mapping[str, Any]) -> str:
+    """The digest of the partitions that a lineage names."""
+    return text_digest(json.dumps(lineage["partitions"], sort_keys=True))
 
 
 def reviewed_tag(key: str) -> str:

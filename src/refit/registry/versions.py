@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refit.core import files
 from refit.core.errors import RegistryError
 from refit.registry.artifacts import Artifacts
 from refit.registry.client import Connection
 from refit.registry.ledger import EntryTags
-from refit.registry.version import DIGEST, EXAMPLES, Version
+from refit.registry.version import DIGEST, EXAMPLES, SIGNATURE_TAG, Version
+from refit.serving.digest import SIGNATURE
 from refit.tracking import errors
 from refit.tracking.client import FINGERPRINT
 
@@ -96,7 +98,7 @@ class Versions:
             fingerprint: of the training. It names the run that holds the artifacts.
             lineage: uploaded as the version's lineage.json, together with the run.
             examples: rows with the version's predictions, as a Parquet file.
-            tags: of the version, besides digest, fingerprint and the digest of the examples.
+            tags: of the version, besides digests and fingerprint.
         """
         known = self.find(digest)
         if known is not None:
@@ -108,6 +110,7 @@ class Versions:
         all_tags = {
             **tags,
             DIGEST: digest,
+            SIGNATURE_TAG: files.digest(bundle / SIGNATURE),
             EXAMPLES: upload.examples_digest,
             FINGERPRINT: fingerprint,
         }

@@ -16,7 +16,8 @@ from typing import Any
 from refit.core import files, params, paths, timings
 from refit.data import recorded
 from refit.dataset import REFERENCE
-from refit.registry.version import COMMIT, GRADE, Version
+from refit.registry.version import COMMIT, GRADE, PARTITIONS, Version, partitions_digest
+from refit.serving import lineage_schema
 from refit.serving.digest import LINEAGE
 from refit.workspace import constraints, git, machine
 
@@ -32,7 +33,7 @@ def collect_lineage(root: Path, dataset: str, digest: str) -> dict[str, Any]:
         digest: of the bundle.
     """
     snapshot = git.snapshot(root)
-    bundle = files.read_json(root / paths.BUNDLE / LINEAGE)
+    bundle = lineage_schema.read(root / paths.BUNDLE / LINEAGE, lineage_schema.BUNDLE)
     loaded = params.load(root / paths.PARAMS)
     return {
         "dataset": dataset,
@@ -69,6 +70,7 @@ def lineage_tags(lineage: Mapping[str, Any]) -> dict[str, str]:
     data = json.dumps(lineage["data"], sort_keys=True).encode()
     return {
         COMMIT: lineage["commit"]["commit"],
+        PARTITIONS: partitions_digest(lineage),
         "refit.ref": lineage["commit"]["ref"],
         "refit.dvc_lock": lineage["dvc_lock"],
         "refit.data": hashlib.sha256(data).hexdigest(),

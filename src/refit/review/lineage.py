@@ -69,6 +69,8 @@ def terms(version: StoredVersion) -> tuple[tuple[str, str], ...]:
     ]
     if version.lineage is not None:
         rows += _recorded(version.lineage)
+    if version.others:
+        rows.append(("Beside the bundle", f"{', '.join(version.others)} (never loaded)"))
     return (*rows, ("Reproducibility", grade(registered)))
 
 

@@ -4,7 +4,6 @@ Artifacts and runs can be deleted by hand, and a decision can be changed by hand
 still be reviewed: the review says which pieces are missing.
 """
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ import polars as pl
 
 from refit import dataset_card
 from refit.core import files, paths
-from refit.core.errors import DataError
+from refit.core.errors import DataError, RegistryError
 from refit.dataset_card import About
 from refit.promotion import evidence
+from refit.registry import contents
 from refit.registry.artifacts import bundle_folder
 from refit.registry.ledger import Ledger
 from refit.registry.registry import Registry
@@ -43,6 +43,8 @@ class StoredVersion:
     """The rows that the decision was made on, see refit.promotion.evidence."""
     validation: Mapping[str, Any] | None
     about: About
+    others: tuple[str, ...]
+    """Files beside its bundle that are not its own; nothing reads them."""
     missing: tuple[str, ...]
     """A phrase for each piece that is missing."""
 
@@ -92,8 +94,10 @@ def read(
     decision = _decision(version, ledger, key)
     reader = _Reader(registry, version)
     bundle = bundle_folder(version.digest)
-    signature = reader.json(f"{bundle}/{SIGNATURE}", "the signature of its bundle")
-    lineage = reader.json(f"{bundle}/{LINEAGE}", "its lineage")
+    signature = reader.checked(
+        f"{bundle}/{SIGNATURE}", "the signature of its bundle", contents.read_signature
+    )
+    lineage = reader.checked(f"{bundle}/{LINEAGE}", "its lineage", contents.read_lineage)
     context = evidence.folder(decision["key"]) if decision else EVALUATION
     metrics = reader.json(f"{context}/{evidence.METRICS}", "its metrics")
     slices = reader.json(f"{context}/{evidence.SLICES}", "its metrics by slice")
@@ -115,6 +119,7 @@ def read(
         scored=scored,
         validation=validation,
         about=about,
+        others=reader.others(),
         missing=tuple(reader.missing),
     )
 
@@ -142,10 +147,23 @@ class _Reader:
         """The content of a JSON file, or None."""
         return self._read(path, what, files.read_json)
 
+    def checked(
+        self, path: str, what: str, read_file: Callable[[Path, Version], dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        """The content of a file that is compared with what was registered, or None."""
+        content: dict[str, Any] | None = self._read(
+            path, what, lambda local: read_file(local, self._version)
+        )
+        return content
+
     def table(self, path: str, what: str) -> pl.DataFrame | None:
         """The content of a Parquet file, or None."""
         table: pl.DataFrame | None = self._read(path, what, files.read_parquet)
         return table
+
+    def others(self) -> tuple[str, ...]:
+        """The names of files beside the bundle that are not its own."""
+        return self._registry.artifacts.others(self._version)
 
     def _read(self, path: str, what: str, read_file: Callable[[Path], Any]) -> Any:
         with tempfile.TemporaryDirectory(prefix="refit-review-") as folder:
@@ -155,6 +173,8 @@ class _Reader:
                 return None
             try:
                 return read_file(local)
-            except (DataError, json.JSONDecodeError):
+            except DataError:
                 self.missing.append(f"{what} (its file is damaged)")
-                return None
+            except RegistryError as error:
+                self.missing.append(f"{what} (its file is damaged: {error})")
+            return None

@@ -21,7 +21,10 @@ import polars as pl
 from refit.core import files
 from refit.core.errors import DataError
 from refit.data.encoder import as_float
+from refit.serving import lineage_schema
+from refit.serving import signature as signatures
 from refit.serving.digest import LINEAGE, MODEL, SIGNATURE
+from refit.serving.lineage_schema import NAMED
 
 BATCH = 4096
 """Rows that are predicted at a time."""
@@ -123,7 +126,7 @@ class Bundle:
     @property
     def model(self) -> str:
         """The name of the model that was exported, from lineage.json."""
-        return str(files.read_json(self.folder / LINEAGE)["model"]["name"])
+        return str(lineage_schema.read(self.folder / LINEAGE, NAMED)["model"]["name"])
 
     @property
     def _inputs(self) -> list[dict[str, Any]]:
@@ -157,7 +160,11 @@ def write(
 
 
 def load(folder: Path) -> Bundle:
-    """Read a bundle; ONNX Runtime loads the model at the first prediction."""
+    """Read a bundle; ONNX Runtime loads the model at the first prediction.
+
+    Raises:
+        DataError: a file is missing, or signature.json is no signature.
+    """
     missing = [name for name in (MODEL, SIGNATURE) if not (folder / name).is_file()]
     if missing:
         raise DataError(
@@ -166,7 +173,7 @@ def load(folder: Path) -> Bundle:
             got=f"no {', '.join(missing)}",
             do="run the pipeline (`refit run` or `dvc repro`), or restore it with `dvc checkout`",
         )
-    return Bundle(folder=folder, signature=files.read_json(folder / SIGNATURE))
+    return Bundle(folder=folder, signature=signatures.read(folder / SIGNATURE))
 
 
 def _one_row(row: Mapping[str, Any]) -> pl.DataFrame:

@@ -10,6 +10,8 @@ from pathlib import Path
 from refit.core import files
 
 MODEL, SIGNATURE, LINEAGE = "model.onnx", "signature.json", "lineage.json"
+FILES = (MODEL, SIGNATURE, LINEAGE)
+"""The files of a bundle."""
 
 
 def identity(folder: Path) -> str:

@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 
 from refit.core import files
+from refit.core.errors import DataError
 from refit.evaluation.predictions import largest_difference, to_columns
+from refit.serving import answers, sandbox
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
@@ -31,23 +33,49 @@ def take(model: "Bundle", rows: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def difference(folder: Path, examples: Path) -> float:
-    """The largest difference between the bundle's predictions and the stored ones.
-
-    Args:
-        folder: of the bundle.
-        examples: the file that `take` made.
+def read(path: Path) -> pl.DataFrame:
+    """Example rows in a file of a version.
 
     Raises:
-        DataError: the bundle cannot be loaded or does not take these rows.
+        DataError: they cannot be read, or are none, or more than `take` takes.
     """
-    from refit.serving import bundle
+    try:
+        count = pl.scan_parquet(path).select(pl.len()).collect().item()  # without the rows
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _no_examples(str(error).splitlines()[0]) from error
+    if not 1 <= count <= ROWS:
+        raise _no_examples(f"{count:,} rows")
+    return files.read_parquet(path)
 
-    model, rows = bundle.load(folder), files.read_parquet(examples)
-    predicted = pl.DataFrame(_predictions(model, rows)).to_numpy()
+
+def difference(model: "Bundle", rows: pl.DataFrame) -> float:
+    """The largest difference between a model's predictions and the stored ones.
+
+    The model is tried in a process of its own, see `refit.serving.sandbox`.
+
+    Args:
+        model: that is not trusted yet.
+        rows: of `take`.
+
+    Raises:
+        DataError: the model does not pass its trial, or the rows have no predictions.
+    """
     stored = rows.select(name for name in rows.columns if name.startswith(PREDICTION)).to_numpy()
+    predicted = sandbox.predict(model, rows).reshape(rows.height, -1)
+    if predicted.shape != stored.shape:
+        raise _no_examples(f"predictions of shape {stored.shape}, not {predicted.shape}")
     return largest_difference(predicted, stored)
 
 
+def _no_examples(got: str) -> DataError:
+    return DataError(
+        "the example rows are not those that a version is registered with",
+        where="examples.parquet",
+        got=got,
+        expected=f"1 to {ROWS} rows with their predictions",
+        do="restore the artifact store from a backup",
+    )
+
+
 def _predictions(model: "Bundle", rows: pl.DataFrame) -> list[pl.Series]:
-    return to_columns(PREDICTION, model.predict(rows), model.signature["classes"])
+    return to_columns(PREDICTION, answers.predict(model, rows), model.signature["classes"])

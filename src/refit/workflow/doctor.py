@@ -12,6 +12,7 @@ from refit.core.errors import RefitError
 from refit.pipeline import stage_deps
 from refit.pipeline.dvc import open_pipeline
 from refit.promotion import history
+from refit.registry.registry import Registry
 from refit.tracking.client import connect
 from refit.workspace import constraints, servers
 
@@ -45,6 +46,7 @@ def examine(root: Path) -> Iterator[Check]:
     yield _remote(root)
     yield _state("MLflow", lambda: _mlflow(root))
     yield _ledger(root)
+    yield _bundles(root)
     yield _servers(root)
 
 
@@ -137,6 +139,27 @@ def _ledger(root: Path) -> Check:
         right="complete, and the aliases agree with it",
         fix="`refit history --verify` lists all; `refit rollback --to V --why ...` repairs a broken"
         " ledger, the next run an alias",
+    )
+
+
+def _bundles(root: Path) -> Check:
+    """Files beside the bundles of the champion and of the version that waits."""
+
+    def others() -> list[str]:
+        registry = Registry.open(root)
+        ledger = registry.ledger.read()
+        numbers = dict.fromkeys(n for n in (ledger.champion, ledger.waiting) if n is not None)
+        return [
+            f"version {number}: {name} is not part of the bundle"
+            for number in numbers
+            for name in registry.artifacts.others(registry.versions.get(number))
+        ]
+
+    return _problems(
+        "bundles",
+        others,
+        right="no files beside the bundles that are live or wait",
+        fix="delete these files in the artifact store; Refit never loads them, other programs may",
     )
 
 

@@ -10,6 +10,7 @@ goes through the `git` program.
 import contextlib
 import getpass
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ from refit.core.errors import SetupError
 REFS = "refs/refit"
 LARGEST = 10 * 2**20
 """Bytes; a larger file that Git neither tracks nor ignores is left out of the commit."""
+NO_OPTIONS = "--end-of-options"
+"""What follows is never an option, whatever it begins with."""
 NAME = "Refit"
 MAIL = "refit@localhost"
 
@@ -67,7 +70,7 @@ def user(root: Path) -> str:
 def keep(root: Path, commit: str, name: str) -> str:
     """Point refs/refit/NAME to the commit; returns the ref."""
     ref = f"{REFS}/{name}"
-    _git(root, "update-ref", ref, commit)
+    _git(root, "update-ref", NO_OPTIONS, ref, commit)
     return ref
 
 
@@ -79,12 +82,19 @@ def kept(root: Path) -> dict[str, str]:
 
 def resolve(root: Path, name: str) -> str | None:
     """The full id of a commit by any of its names; None when there is none."""
-    return _ask(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    return _ask(root, "rev-parse", "--verify", "--quiet", NO_OPTIONS, f"{name}^{{commit}}")
+
+
+def is_full(commit: str) -> bool:
+    """Whether this is the full id of a commit, and not another name, an option or a range."""
+    return re.fullmatch(r"[0-9a-f]{40}", commit) is not None
 
 
 def log(root: Path, old: str, new: str) -> tuple[tuple[str, str], ...] | None:
     """Commits in `new` but not in `old`, newest first: id and subject; None if one is missing."""
-    lines = _ask(root, "log", "--format=%H %s", f"{old}..{new}", "--")
+    if not (is_full(old) and is_full(new)):
+        return None
+    lines = _ask(root, "log", "--format=%H %s", NO_OPTIONS, f"{old}..{new}", "--")
     if lines is None:
         return None
     return tuple((line[:40], line[41:]) for line in lines.splitlines())
@@ -92,7 +102,9 @@ def log(root: Path, old: str, new: str) -> tuple[tuple[str, str], ...] | None:
 
 def changed(root: Path, old: str, new: str) -> tuple[tuple[str, str], ...] | None:
     """Files that differ between two commits: A, M, D or T with the path; None if one is missing."""
-    output = _ask(root, "diff", "--name-status", "--no-renames", "-z", old, new, "--")
+    if not (is_full(old) and is_full(new)):
+        return None
+    output = _ask(root, "diff", "--name-status", "--no-renames", "-z", NO_OPTIONS, old, new, "--")
     if output is None:
         return None
     parts = [part for part in output.split("\0") if part]
@@ -106,7 +118,7 @@ def export(root: Path, commit: str, target: Path) -> None:
     """
     target.mkdir(parents=True)
     with _separate_index() as index:
-        _git(root, "read-tree", commit, index=index)
+        _git(root, "read-tree", NO_OPTIONS, commit, index=index)
         _git(root, "checkout-index", "--all", "--force", f"--prefix={target}/", index=index)
     _git(target, "init", "--quiet")
 

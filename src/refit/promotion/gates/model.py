@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 from refit.evaluation.predictions import TOLERANCE, largest_difference
 from refit.promotion.gate import Gate
 from refit.promotion.scoring import ScoredCandidate, as_table
+from refit.serving import answers
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
@@ -56,15 +58,15 @@ def _equals_batch(scored: ScoredCandidate) -> Gate:
     if not height:
         return _equal(name, math.nan, "there are no rows to predict", 0)
     rows = scored.all_rows[np.unique(np.linspace(0, height - 1, SAMPLE).astype(int))]
-    predict = scored.candidate.predict
+    predict = partial(answers.predict, scored.candidate)
     batch = predict(rows)
-    answers = {
+    ways = {
         "odd batches": [predict(part) for part in rows.iter_slices(ODD_BATCH)],
         "row by row": [predict(row) for row in rows.iter_slices(1)],
         "served": [serve(scored.candidate, each) for each in requests(rows, scored.candidate)],
     }
     distances = {
-        way: largest_difference(np.concatenate(parts), batch) for way, parts in answers.items()
+        way: largest_difference(np.concatenate(parts), batch) for way, parts in ways.items()
     }
     largest = max(distances.values(), key=lambda d: math.inf if math.isnan(d) else d)
     listed = ", ".join(f"{way} {d:.1g}" for way, d in distances.items())
@@ -84,7 +86,7 @@ def serve(model: "Bundle", request: str) -> np.ndarray:
         entry["name"]: pl.String if entry["type"] == "string" else pl.Float64
         for entry in model.signature["inputs"]
     }
-    return model.predict(pl.DataFrame([dict(row)], schema=types))
+    return answers.predict(model, pl.DataFrame([dict(row)], schema=types))
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,103 @@
+"""Where the files of versions lie, and which of them are taken.
+
+A version's files are those of its run, and MLflow keeps the address of a run's files in its
+database. A row that was changed there could send every reader to another folder or to a web server.
+So the address must lie where MLflow puts it: below the artifact location of the run's experiment,
+whatever that is (a folder, a bucket, MLflow's own server).
+
+Of a bundle's folder only the bundle's own files are taken. Others are named, and never read.
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from refit.core.errors import RegistryError
+from refit.registry.version import Version
+from refit.serving.digest import FILES
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXAMPLES_FILE = "examples.parquet"
+"""Example rows with the version's own predictions, beside its bundle."""
+OWN_FILES = (*FILES, EXAMPLES_FILE)
+"""The files of a registered bundle."""
+LARGEST = 2**31
+"""Bytes; no ONNX file is larger, and no other file of a bundle comes near."""
+SHOWN = 200
+"""Characters of an address that an error shows."""
+
+
+def require_own_place(client: "MlflowClient", run: str, name: str) -> None:
+    """Raise RegistryError unless the files of a run lie where MLflow puts them.
+
+    Args:
+        client: of the registry.
+        run: its id.
+        name: of the registered model.
+    """
+    info = client.get_run(run).info
+    location = str(client.get_experiment(info.experiment_id).artifact_location)
+    if not below(str(info.artifact_uri), location, run):
+        raise RegistryError(
+            "the registry sends readers of a version's files to another place",
+            where=f"registered model {name}, run {_shown(run)}",
+            got=_shown(info.artifact_uri),
+            expected=f"an address below {_shown(location)}, the artifacts of its experiment",
+            do="restore MLflow's database from a backup; nothing was read from there",
+        )
+
+
+def below(address: str, location: str, run: str) -> bool:
+    """Whether an address is that of the run's files below the artifact location."""
+    got, root = urlsplit(address), urlsplit(location)
+    if got._replace(path="") != root._replace(path=""):
+        return False
+    parts, first = PurePosixPath(got.path).parts, PurePosixPath(root.path).parts
+    rest = parts[len(first) :]
+    plain = ".." not in unquote(got.path).split("/")
+    return plain and parts[: len(first)] == first and run in rest
+
+
+def take(client: "MlflowClient", version: Version, folder: str, target: Path) -> Path:
+    """Download the bundle's own files, as far as they are there.
+
+    Args:
+        client: of the registry.
+        version: whose bundle it is.
+        folder: of the bundle among the artifacts of its run.
+        target: receives the folder.
+
+    Raises:
+        RegistryError: a folder has the name of a file, or a file is too large.
+    """
+    bundle = target / folder
+    bundle.mkdir()
+    listed = {PurePosixPath(a.path).name: a for a in client.list_artifacts(version.run, folder)}
+    for name in OWN_FILES:
+        if name not in listed:
+            continue
+        if listed[name].is_dir or (listed[name].file_size or 0) > LARGEST:
+            size = listed[name].file_size
+            raise RegistryError(
+                f"{name} is no file of a bundle",
+                where=f"version {version.number}, {folder}",
+                got="a folder" if listed[name].is_dir else f"{size:,} bytes",
+                expected=f"a file of at most {LARGEST:,} bytes",
+                do="restore the artifact store from a backup",
+            )
+        local = client.download_artifacts(version.run, f"{folder}/{name}", str(bundle))
+        Path(local).replace(bundle / name)  # stores differ in the folders that they make
+    return bundle
+
+
+def others(client: "MlflowClient", version: Version, folder: str) -> tuple[str, ...]:
+    """The names beside the bundle's own files, sorted; a program may print them."""
+    names = {PurePosixPath(each.path).name for each in client.list_artifacts(version.run, folder)}
+    return tuple(map(_shown, sorted(names - {*OWN_FILES})))
+
+
+def _shown(text: object) -> str:
+    """A foreign text, cut where it is long, its control characters escaped."""
+    return repr(str(text)[:SHOWN])[1:-1]
