@@ -16,12 +16,11 @@ import pytest
 
 from refit.core import files
 from refit.core.errors import RegistryError
-from refit.promotion import approval, decide, history, judge
+from refit.promotion import approval, decide, history, judge, registered
 from refit.promotion.decision import Decision
 from refit.registry.artifacts import EXAMPLES_FILE
 from refit.registry.entry import ENTRY_TAG
 from refit.registry.registry import Registry
-from refit.serving import bundle
 from refit.serving.digest import identity
 from refit.tracking.client import connect
 from refit.workflow import doctor
@@ -76,7 +75,7 @@ def predictions(root: Path) -> bytes:
     champion = registry.champion(registry.ledger.read())
     assert champion is not None
     rows = files.read_parquet(root / "data/prepared/holdout.parquet")
-    return bundle.load(registry.artifacts.download(champion)).predict(rows).tobytes()
+    return registered.load(registry, champion).predict(rows).tobytes()
 
 
 def test_a_rollback_restores_the_same_predictions(project: Any) -> None:

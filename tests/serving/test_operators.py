@@ -203,5 +203,5 @@ def test_what_is_no_onnx_file_is_refused(content: bytes, tmp_path: Path) -> None
     """An empty file, zeros, a pickle and another format have one error."""
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="not one that a bundle may hold|no ONNX file"):
+    with pytest.raises(DataError, match=r"not one that a bundle may hold|no ONNX file"):
         operators.require(operators.read(path), graphs.SIGNATURE, str(path))

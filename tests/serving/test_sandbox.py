@@ -19,12 +19,11 @@ from refit.core.errors import DataError
 from refit.serving import answers, sandbox
 from refit.serving.sandbox import Limits
 
-UNCHECKED = (
-    "-c",
-    "from refit.serving import operators, trial\n"
-    "operators.require = lambda *_: None\n"
-    "trial.main()\n",
-)
+UNCHECKED = """\
+from refit.serving import operators, trial
+operators.require = lambda *_: None
+trial.main()
+"""
 """The child without the list of operators, so that the limits alone must hold."""
 
 
@@ -67,7 +66,7 @@ def test_what_never_ends_is_stopped(
     make: Callable[[], ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The processor time of the child has a bound, which holds without the list of operators."""
-    monkeypatch.setattr(sandbox, "PROGRAM", UNCHECKED)
+    monkeypatch.setattr(sandbox, "PROGRAM", ("-c", UNCHECKED))
     model = save(tmp_path, make())
     with pytest.raises(DataError, match=r"does not finish 20 rows. Got no end after 1 s"):
         sandbox.predict(model, ROWS, Limits(seconds=1))
@@ -78,7 +77,7 @@ def test_a_child_that_only_waits_is_stopped(
 ) -> None:
     """A clock ends what takes no processor time either."""
     monkeypatch.setattr(sandbox, "PROGRAM", ("-c", "import signal; signal.pause()"))
-    with pytest.raises(DataError, match="does not finish 20 rows. Got nothing after 0.1 s"):
+    with pytest.raises(DataError, match=r"does not finish 20 rows. Got nothing after 0.1 s"):
         sandbox.predict(save(tmp_path, graphs.good()), ROWS, Limits(wait=0.1))
 
 
@@ -146,7 +145,7 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     """A kill -9 of the process that decides leaves no endless child behind."""
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     parent = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path), UNCHECKED[1]],
+        [sys.executable, "-c", KILLED, str(tmp_path), UNCHECKED],
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         text=True,
@@ -163,7 +162,7 @@ def test_predictions_of_another_shape_are_one_error_here_too(tmp_path: Path) -> 
     """What passes the trial can still answer wrongly later."""
     with pytest.raises(DataError, match=r"float32 of shape \(40,\). Expected numbers of shape"):
         answers.predict(save(tmp_path / "twice", graphs.twice_the_rows()), ROWS)
-    with pytest.raises(DataError, match="the model fails on these rows. Got .*Reshape"):
+    with pytest.raises(DataError, match=r"the model fails on these rows. Got .*Reshape"):
         answers.predict(save(tmp_path / "raising", graphs.raising()), ROWS)
     assert np.array_equal(
         answers.predict(save(tmp_path / "good", graphs.good()), ROWS), ROWS["x"].cast(pl.Float32)

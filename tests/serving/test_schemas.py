@@ -74,7 +74,7 @@ def test_a_hostile_signature_is_one_error(name: str, tmp_path: Path) -> None:
     """It names the file and the field, in a few lines that can be printed."""
     path = tmp_path / "signature.json"
     path.write_text(SIGNATURES[name])
-    with pytest.raises(DataError, match="signature.json is not what it must be. Got") as error:
+    with pytest.raises(DataError, match=r"signature.json is not what it must be. Got") as error:
         signature.read(path)
     assert len(str(error.value).encode()) < 1000
 
@@ -84,7 +84,7 @@ def test_a_hostile_lineage_is_one_error(name: str, tmp_path: Path) -> None:
     """It names the file and the field, in a few lines that can be printed."""
     path = tmp_path / "lineage.json"
     path.write_text(LINEAGES[name])
-    with pytest.raises(DataError, match="lineage.json is not what it must be. Got") as error:
+    with pytest.raises(DataError, match=r"lineage.json is not what it must be. Got") as error:
         lineage_schema.read(path, lineage_schema.VERSION)
     assert len(str(error.value).encode()) < 1000
 

@@ -19,7 +19,7 @@ from refit.registry import artifact_store, contents
 from refit.registry.artifact_store import EXAMPLES_FILE
 from refit.registry.client import Connection
 from refit.registry.version import Version
-from refit.serving.digest import FILES, LINEAGE
+from refit.serving.digest import FILES, LINEAGE, SIGNATURE
 from refit.tracking import errors
 from refit.tracking.client import FINGERPRINT, experiment, find_run
 
@@ -37,6 +37,7 @@ class Upload:
     run: str
     source: str
     """Address of the bundle, as MLflow names it."""
+    signature_digest: str
     examples_digest: str
 
 
@@ -78,6 +79,7 @@ class Artifacts:
         return Upload(
             run=run,
             source=f"runs:/{run}/{folder}",
+            signature_digest=hashlib.sha256((bundle / SIGNATURE).read_bytes()).hexdigest(),
             examples_digest=hashlib.sha256(examples).hexdigest(),
         )
 

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refit.core import files
 from refit.core.errors import RegistryError
 from refit.registry.artifacts import Artifacts
 from refit.registry.client import Connection
 from refit.registry.ledger import EntryTags
 from refit.registry.version import DIGEST, EXAMPLES, SIGNATURE_TAG, Version
-from refit.serving.digest import SIGNATURE
 from refit.tracking import errors
 from refit.tracking.client import FINGERPRINT
 
@@ -110,7 +108,7 @@ class Versions:
         all_tags = {
             **tags,
             DIGEST: digest,
-            SIGNATURE_TAG: files.digest(bundle / SIGNATURE),
+            SIGNATURE_TAG: upload.signature_digest,
             EXAMPLES: upload.examples_digest,
             FINGERPRINT: fingerprint,
         }

@@ -173,9 +173,11 @@ def _not_of(signature: Mapping[str, Any], graph: onnx.GraphProto) -> Iterator[st
     constants = {each.name for each in graph.initializer}
     inputs = {each.name: each.type.tensor_type for each in graph.input}
     expected = {each["name"]: COLUMN_TYPES[each["type"]] for each in signature["inputs"]}
-    yield from (f"no input {_word(name)}" for name in expected.keys() - inputs.keys())
-    yield from (f"an unknown input {_word(name)}" for name in inputs.keys() - expected.keys())
-    for name in expected.keys() & inputs.keys():
+    yield from (f"no input {_word(name)}" for name in sorted(expected.keys() - inputs.keys()))
+    yield from (
+        f"an unknown input {_word(name)}" for name in sorted(inputs.keys() - expected.keys())
+    )
+    for name in sorted(expected.keys() & inputs.keys()):
         kind = inputs[name]
         if kind.elem_type != expected[name] or len(kind.shape.dim) != 1 or name in constants:
             yield f"an input {_word(name)} that is no column of its type"

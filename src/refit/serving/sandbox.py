@@ -79,6 +79,8 @@ class Trial:
         answer = _parsed(output) if self.process.returncode == 0 else {}
         if "predictions" in answer:
             return np.asarray(answer["predictions"], np.float32)
+        if "error" in answer:
+            raise DataError(str(answer["error"]))
         if "problem" in answer:
             raise self._error("the model does not pass its trial", got=str(answer["problem"]))
         if -self.process.returncode == signal.SIGXCPU:

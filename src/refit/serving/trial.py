@@ -36,7 +36,9 @@ def main() -> None:
     _limit(memory=request["memory"], seconds=request["seconds"])
     try:
         answer: dict[str, Any] = {"predictions": _try(request)}
-    except (Refused, DataError) as problem:
+    except DataError as error:
+        answer = {"error": str(error)}
+    except Refused as problem:
         answer = {"problem": str(problem)}
     except MemoryError:
         answer = {"full": True}
@@ -60,7 +62,7 @@ def _try(request: Mapping[str, Any]) -> list[Any]:
     """The predictions of the request's rows, as lists."""
     signature = request["signature"]
     path = Path(request["model"])
-    operators.require(operators.read(path), signature, path.name)
+    operators.require(operators.read(path), signature, str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
