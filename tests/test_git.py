@@ -180,3 +180,27 @@ def test_a_missing_repository_is_reported(tmp_path: Path) -> None:
     """Outside a repository the error has Git's message and says why a repository is needed."""
     with pytest.raises(SetupError, match=r"not a git repository.*cannot be reproduced"):
         git.snapshot(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["--output=stolen", "--help", "-p", "HEAD/../../x", "HEAD..HEAD", "", "main\n--all"]
+)
+def test_what_is_no_commit_is_no_option_either(root: Path, name: str) -> None:
+    """A value from a registry resolves to nothing, and never becomes an argument of Git."""
+    before = sorted(root.rglob("*"))
+    head = call(root, "rev-parse", "HEAD")
+    assert git.resolve(root, name) is None
+    for old, new in ((name, head), (head, name)):
+        assert git.log(root, old, new) is None
+        assert git.changed(root, old, new) is None
+    with pytest.raises(SetupError):
+        git.keep(root, name, "x")
+    assert sorted(root.rglob("*")) == before
+
+
+def test_a_commit_has_its_other_names(root: Path) -> None:
+    """Branches and short ids still resolve, and full ids are compared."""
+    head = call(root, "rev-parse", "HEAD")
+    for name in ("main", "HEAD", head[:8], head):
+        assert git.resolve(root, name) == head
+    assert git.log(root, head, head) == git.changed(root, head, head) == ()

@@ -129,6 +129,23 @@ class Unknown(Good):
         return torch.special.i1e(outputs)
 
 
+@torch.jit.script  # type: ignore[untyped-decorator]
+def running_sum(outputs: Tensor) -> Tensor:
+    """A loop that the exporter keeps."""
+    total = outputs * 0
+    for _ in range(outputs.size(0)):
+        total = total + outputs
+    return outputs + total * 0
+
+
+class Looping(Good):
+    """Exports a loop."""
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        outputs: Tensor = running_sum(super().forward(numeric, categorical))
+        return outputs
+
+
 class Raising(Good):
     """Asks for a column that is not there."""
 
@@ -145,6 +162,7 @@ def check(kind: Callable[[Shape], nn.Module]) -> str:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
+        (Looping, r"holds what a bundle may not\. Got the operator Loop"),
         (Flat, r"wrong shape\. Got \(64,\)\. Expected \(64, 1\)"),
         (Unfilled, r"not finite\. Got NaN or infinity in \d+ of 64 rows.*nan_to_num"),
         (Unreached, r"no gradient reaches 2 .* Got spare\.weight, spare\.bias"),

@@ -170,6 +170,8 @@ def damage(root: Path, what: str) -> None:
         path = stored(root, 1, "model.onnx")
         move_bias(path, 5)
         digest = identity(path.parent)
+        lineage = path.with_name("lineage.json")
+        files.write_json(lineage, files.read_json(lineage) | {"digest": digest})
         connect(root).set_model_version_tag("pumps", "1", "refit.digest", digest)
         path.parent.rename(path.parent.with_name(f"bundle-{digest[:12]}"))
 

@@ -1,5 +1,6 @@
 """What a graph may hold is a list, and everything else is refused without being run."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,3 +206,11 @@ def test_what_is_no_onnx_file_is_refused(content: bytes, tmp_path: Path) -> None
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"not one that a bundle may hold|no ONNX file"):
         operators.require(operators.read(path), graphs.SIGNATURE, str(path))
+
+
+def test_the_documentation_lists_every_operator() -> None:
+    """docs/models.md names the operators of the list, and no other."""
+    text = (Path(__file__).resolve().parents[2] / "docs/models.md").read_text(encoding="utf-8")
+    listed = text.split("## What a graph may hold")[1].split("Nothing among them")[0]
+    names = set(re.findall(r"`(\w+)`", listed))
+    assert names == set().union(*operators.ALLOWED.values())

@@ -4,7 +4,8 @@
     signature.json  columns with their types and fitted ranges, output, classes, thresholds
     lineage.json    digests of the inputs that the model was made of
 
-No file of a bundle can run code: ONNX is a graph of known operators, and JSON is data.
+No file of a bundle can run code: ONNX is a graph of known operators, and JSON is data. But a graph
+can ask for more than a machine has, so one from outside is tried first (refit.serving.sandbox).
 """
 
 from collections.abc import Mapping
