@@ -112,7 +112,6 @@ def _baseline(data: "Data", later: "Arrays", name: str) -> "np.ndarray":
         data,
         params.read(BaselineParams, "baseline"),
         final=params.read(TrainParams, "train").final,
-        threads=determinism.threads(determinism.STRICTEST),
     )
     return _unseen(fits.chosen(data.validation), fits.final(later))
 

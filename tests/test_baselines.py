@@ -10,6 +10,7 @@ from refit.data.prepared import Arrays
 from refit.evaluation.baselines import BASELINES, BaselineName
 from refit.models import baselines
 from refit.models.baselines import BaselineParams
+from refit.models.final import EVERYTHING, TRAIN, everything
 from refit.models.model import Data
 from refit.tasks.catalog import TASKS, find
 
@@ -47,8 +48,8 @@ def data(task: str, validation: Arrays) -> Data:
 
 
 @functools.cache
-def fitted(task: str, name: BaselineName, threads: int = 1) -> baselines.Predict:
-    return baselines.fit(name, data(task, part(task, 800, seed=2)), SETTINGS, threads)
+def fitted(task: str, name: BaselineName) -> baselines.Predict:
+    return baselines.fit(name, data(task, part(task, 800, seed=2)), SETTINGS, final=TRAIN).final
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -118,22 +119,16 @@ def test_validation_only_stops_the_boosting() -> None:
         numeric=honest.numeric, categorical=honest.categorical, target=1 - honest.target
     )
     linear, boosted = (
-        baselines.fit(name, data("binary", opposite), SETTINGS, 1)(holdout).tobytes()
+        baselines.fit(name, data("binary", opposite), SETTINGS, final=TRAIN)
+        .final(holdout)
+        .tobytes()
         for name in ("linear", "boosted")
     )
     assert linear == fitted("binary", "linear")(holdout).tobytes()
     once = replace(SETTINGS, boosting_rounds=1)
-    first_tree = baselines.fit("boosted", data("binary", honest), once, 1)
+    first_tree = baselines.fit("boosted", data("binary", honest), once, final=TRAIN).final
     assert boosted == first_tree(holdout).tobytes()
     assert boosted != fitted("binary", "boosted")(holdout).tobytes()
-
-
-@pytest.mark.parametrize("name", BASELINES)
-def test_the_number_of_threads_changes_nothing(name: BaselineName) -> None:
-    """One and two threads give the same bytes."""
-    holdout = part("binary", 500, seed=6)
-    one, two = (fitted("binary", name, threads)(holdout).tobytes() for threads in (1, 2))
-    assert one == two
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -145,3 +140,17 @@ def test_the_same_seed_gives_the_same_bytes(name: BaselineName) -> None:
         for predict in (fitted("binary", name), fitted.__wrapped__("binary", name))
     )
     assert first == second
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_final_baseline_has_learnt_from_validation(name: BaselineName) -> None:
+    """It is what fitting on both parts gives; the chosen one is as without a final fit."""
+    holdout, honest = part("binary", 300, seed=6), part("binary", 800, seed=2)
+    fits = baselines.fit(name, data("binary", honest), SETTINGS, final=EVERYTHING)
+    assert fits.chosen(holdout).tobytes() == fitted("binary", name)(holdout).tobytes()
+    both = everything(data("binary", honest))
+    assert len(both.train) == 2300
+    if name == "linear":
+        expected = baselines.fit(name, both, SETTINGS, final=TRAIN).final
+        assert fits.final(holdout).tobytes() == expected(holdout).tobytes()
+    assert fits.final(holdout).tobytes() != fits.chosen(holdout).tobytes()

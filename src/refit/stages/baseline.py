@@ -6,7 +6,7 @@ again.
 
 import shutil
 
-from refit.core import determinism, files, params, paths
+from refit.core import files, params, paths
 from refit.data import prepared
 from refit.evaluation.baselines import BASELINES
 from refit.models import baselines
@@ -19,12 +19,11 @@ def main() -> None:
     """Fit each baseline on train and predict validation; then the holdout, as the model does."""
     settings = params.read(BaselineParams, "baseline")
     final = params.read(TrainParams, "train").final
-    threads = determinism.threads(determinism.STRICTEST)
     data = Data.read(paths.PREPARED)
     holdout = prepared.map_part(paths.PREPARED, "holdout")
     shutil.rmtree(paths.BASELINE, ignore_errors=True)
     for name in BASELINES:
-        fits = baselines.fit(name, data, settings, final=final, threads=threads)
+        fits = baselines.fit(name, data, settings, final=final)
         for part, predicted in (
             ("validation", fits.chosen(data.validation)),
             ("holdout", fits.final(holdout)),
