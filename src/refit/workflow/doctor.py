@@ -13,7 +13,9 @@ from refit.pipeline import stage_deps
 from refit.pipeline.dvc import open_pipeline
 from refit.promotion import history
 from refit.registry.registry import Registry
+from refit.registry.sqlite_reader import SqliteReader, UnknownError
 from refit.tracking.client import connect
+from refit.workflow import unchanged
 from refit.workspace import constraints, servers
 
 NEEDED_GIB = 2
@@ -102,6 +104,8 @@ def _determinism(root: Path) -> Check:
     """Two results of one stage from the same inputs prove that it is not deterministic."""
 
     def several() -> list[str]:
+        if unchanged.recall(root):
+            return []
         with open_pipeline(root, wait=LOCK_WAIT) as pipeline:
             return list(map(str, pipeline.several()))
 
@@ -169,12 +173,19 @@ def _servers(root: Path) -> Check:
 
 
 def _pipeline(root: Path) -> str:
+    recalled = unchanged.recall(root)
+    if recalled:
+        return f"{len(recalled) - 1} stages, 0 changed"
     with open_pipeline(root, wait=LOCK_WAIT) as pipeline:
         return f"{len(pipeline.stages())} stages, {len(pipeline.changes())} changed"
 
 
 def _mlflow(root: Path) -> str:
-    connect(root)
+    """Where it is, when it answers; its import takes seconds, so the own database is read first."""
+    try:
+        SqliteReader.open(root, params.dataset_name(root / paths.PARAMS)).versions.all()
+    except UnknownError:
+        connect(root)
     return os.environ.get("MLFLOW_TRACKING_URI") or str(paths.MLFLOW)
 
 
