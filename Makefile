@@ -60,4 +60,5 @@ rolling: setup  ## Measure the network against LightGBM on five rolling splits (
 
 clean:  ## Stop the servers and remove the environment and all local state; data and cache stay
 	@if [ -x $(BIN)/refit ]; then $(BIN)/refit down; fi
+	@git for-each-ref --format='delete %(refname)' refs/refit-ledger | git update-ref --stdin
 	@rm -rf .venv .refit .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -23,6 +23,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from refit.core.errors import RefitError
+from refit.core.printable import markdown
 from refit.promotion import approval
 from refit.workspace.project import find_root
 
@@ -67,7 +68,9 @@ def ask(number: int, sentence: str) -> State:
     The first call ends the process. The process that continues calls it again and gets the state
     that the answer leads to.
     """
-    form = Answer.with_initial_data(description=FORM.format(number=number, sentence=sentence))
+    form = Answer.with_initial_data(
+        description=FORM.format(number=number, sentence=markdown(sentence))
+    )
     answer = suspend_flow_run(wait_for_input=form, key=f"{KEY}{number}")
     root = find_root()
     earlier = approval.answered(root, number)
@@ -76,9 +79,9 @@ def ask(number: int, sentence: str) -> State:
     who = answer.who.strip() or UNKNOWN
     try:
         if answer.answer == "approve":
-            move = approval.approve(root, number, why=answer.why, who=who)
+            move = approval.approve(root, number, why=answer.why, who=who, in_form=True)
         else:
-            move = approval.reject(root, number, why=answer.why, who=who)
+            move = approval.reject(root, number, why=answer.why, who=who, in_form=True)
     except RefitError as error:
         return Failed(message=str(error))
     return Completed(message=move.sentence)

@@ -27,7 +27,7 @@ class Memory:
     def texts(self) -> Iterable[tuple[int, str]]:
         return sorted(self.stored.items())
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, _signature: str = "") -> None:
         with self._lock:
             self.stored[max(self.stored, default=0) + 1] = entry.text()
 

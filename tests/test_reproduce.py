@@ -16,7 +16,7 @@ from refit.registry import resolve
 from refit.registry.registry import Registry
 from refit.registry.version import DIFFERS, GRADE, REPRODUCED, Version
 from refit.reproducibility.checkout import recorded_outputs
-from refit.reproducibility.grade import THREADS, better_grade, measured_grade
+from refit.reproducibility.grade import THREADS, best_grade, measured_grade
 from refit.reproducibility.reproduce import reproduce
 from refit.reproducibility.target import Target, find_target
 from refit.workspace import git, machine
@@ -118,10 +118,11 @@ def test_a_grade_is_what_was_measured() -> None:
 
 def test_the_best_grade_stays() -> None:
     """A lower grade never replaces a higher one, and an unknown word counts as none."""
-    assert better_grade("threads", None) == "threads"
-    assert better_grade("machine", "threads") == "threads"
-    assert better_grade("any-x86", "threads") == "any-x86"
-    assert better_grade("machine", "unknown") == "machine"
+    assert best_grade(["threads", ""]) == "threads"
+    assert best_grade(["machine", "threads"]) == "threads"
+    assert best_grade(["any-x86", "threads"]) == "any-x86"
+    assert best_grade(["machine", "unknown"]) == "machine"
+    assert best_grade(["unknown"]) is None
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from refit.cli import checks, decisions, pipeline, reproduce, review, seeds, servers
+from refit.cli.terminal import SafeConsole
 from refit.core.errors import DiskError, RefitError, ServerLostError
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ def _paragraphs() -> Iterator[None]:
 def _exit(error: RefitError) -> None:
     if os.environ.get("REFIT_DEBUG"):
         raise error
-    Console(stderr=True, highlight=False).print(f"refit: {error}", markup=False, soft_wrap=True)
+    SafeConsole(stderr=True, highlight=False).print(f"refit: {error}", markup=False, soft_wrap=True)
     if isinstance(error, ServerLostError):  # otherwise Prefect waits a minute for its server
         sys.stdout.flush()
         os._exit(1)

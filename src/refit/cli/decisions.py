@@ -9,9 +9,11 @@ import typer
 from rich.markup import escape
 
 from refit.cli.terminal import at_root, console
+from refit.core.printable import one_line
 
 if TYPE_CHECKING:
     from refit.promotion.approval import Move
+    from refit.promotion.history import Findings
 
 app = typer.Typer()
 
@@ -42,8 +44,7 @@ def history(
     ] = None,
 ) -> None:
     """Print the ledger: every decision and answer, who made it, why, and the champion after it."""
-    from refit.promotion.history import live, read
-    from refit.promotion.history import verify as errors_of
+    from refit.promotion.history import examine, live, read
 
     root = at_root()
     if at is not None:
@@ -52,12 +53,13 @@ def history(
         console.print(f"version {champion}" if champion else "no version was champion then")
         return
     for number, entry in read(root).entries:
+        reason = one_line(f"{entry.who}: {entry.why}")
         console.print(
             f"{number:4}  {entry.moment:%Y-%m-%d %H:%M:%S}  [bold]{entry.kind:10}[/]"
-            f" {_champions(entry.before, entry.after):12} {escape(f'{entry.who}: {entry.why}')}"
+            f" {_champions(entry.before, entry.after):12} {escape(reason)}"
         )
     if verify:
-        _print_errors(errors_of(root))
+        _print_findings(examine(root))
 
 
 @app.command()
@@ -136,9 +138,11 @@ def _champions(before: int | None, after: int | None) -> str:
     return "" if before == after else f"{before or NONE} → {after or NONE}"
 
 
-def _print_errors(errors: list[str]) -> None:
-    for error in errors:
-        console.print(f"[red]wrong[/] {escape(error)}")
-    if errors:
+def _print_findings(findings: "Findings") -> None:
+    for note in findings.notes:
+        console.print(f"[yellow]note[/]  {escape(one_line(note))}")
+    for error in findings.errors:
+        console.print(f"[red]wrong[/] {escape(one_line(error))}")
+    if findings.errors:
         raise typer.Exit(1)
     console.print("[green]ok[/]    the ledger is complete, and the aliases agree with it")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from refit.cli.terminal import at_root, console
+from refit.cli.terminal import SafeConsole, at_root, console
 
 if TYPE_CHECKING:
     from refit.review.build import Review
@@ -80,11 +80,9 @@ def compare(
 def _show(result: "Review", page: Path, *, text: bool, show: bool) -> None:
     """Print the review, or write its page and open it."""
     if text:
-        from rich.console import Console
-
         from refit.review.terminal import print_review
 
-        print_review(result, Console(highlight=False))
+        print_review(result, SafeConsole(highlight=False))
         return
     from refit.core import files
     from refit.review.html import render

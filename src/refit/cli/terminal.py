@@ -1,13 +1,31 @@
 """What every command shares: the console, and the project that it works in."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from refit.core.printable import printable
 from refit.workspace.project import environment, find_root
 
-console = Console(highlight=False, soft_wrap=True)
+
+class SafeConsole(Console):
+    """A console on which no text from outside acts: see refit.core.printable.
+
+    Tables are laid out before, so a hostile text in a narrow cell may lose its end.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """As rich does, with control characters in texts written out."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
+console = SafeConsole(highlight=False, soft_wrap=True)
 
 
 def at_root() -> Path:

@@ -16,9 +16,14 @@ what to do. The command line prints that paragraph and nothing else.
 
 import errno
 
+from refit.core.printable import printable
+
 
 class RefitError(Exception):
-    """An error: what is wrong, where, what was got, what was expected, and how to fix it."""
+    """An error: what is wrong, where, what was got, what was expected, and how to fix it.
+
+    Its message quotes what was found, so it is made printable here, for every terminal and log.
+    """
 
     def __init__(
         self, what: str, *, where: str = "", got: str = "", expected: str = "", do: str = ""
@@ -30,7 +35,7 @@ class RefitError(Exception):
             parts.append(_sentence(f"Expected {expected}"))
         if do:
             parts.append(_sentence(f"To fix it: {do}"))
-        super().__init__(" ".join(parts))
+        super().__init__(printable(" ".join(parts)))
 
 
 def _sentence(text: str) -> str:

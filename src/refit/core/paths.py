@@ -10,6 +10,7 @@ PARAMS = Path("params.yaml")
 DVC_YAML = Path("dvc.yaml")
 DVC_LOCK = Path("dvc.lock")
 CONSTRAINTS = Path("constraints.txt")
+ALLOWED_SIGNERS = Path("allowed_signers")
 
 RAW = Path("data/raw")
 VALIDATED = Path("data/validated")

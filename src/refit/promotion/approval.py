@@ -4,16 +4,17 @@ A version is checked as the registry has it at that moment: its digest, whether 
 whether it still predicts what it predicted for its example rows when it was registered.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refit.core.errors import RegistryError
-from refit.promotion import history, registered
-from refit.registry import reconcile
+from refit.promotion import history, policy, registered
+from refit.registry import anchoring, reconcile
 from refit.registry.entry import Entry, Kind
 from refit.registry.ledger import Ledger
 from refit.registry.registry import Registry
-from refit.workspace import git
+from refit.registry.version import Version
+from refit.workspace import git, git_signatures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Move:
     """What was checked before; '' where no version becomes champion."""
 
 
-def approve(root: Path, number: int, *, why: str, who: str = "") -> Move:
+def approve(root: Path, number: int, *, why: str, who: str = "", in_form: bool = False) -> Move:
     """Make the version that waits champion.
 
     Args:
@@ -33,38 +34,47 @@ def approve(root: Path, number: int, *, why: str, who: str = "") -> Move:
         number: of the version.
         why: the reason, may be empty.
         who: decides; the Git identity or login name where it is empty.
+        in_form: whether the answer was given in Prefect's form, where nothing can be signed.
 
     Raises:
-        RegistryError: the version does not wait, or does not pass the check.
+        RegistryError: the version does not wait, does not pass the check, or the policy asks for a
+            signature and the answer was given in a form.
+        SetupError: the answer must be signed, and cannot be.
     """
+    signed, sign = _signatures(root, in_form=in_form)
     registry = Registry.open(root)
     with registry.locked():
-        _require_waiting(reconcile.intact(registry), number)
-        checked = registered.check(registry, registry.versions.get(number))
+        confirmed = reconcile.confirmed(registry, signed=signed)
+        _require_waiting(confirmed, number)
+        version = registry.versions.get(number)
+        checked = check(registry, version, confirmed)
 
         def make(ledger: Ledger) -> Entry:
             _require_waiting(ledger, number)
-            return _entry(ledger, "approve", root, who, why, version=number, after=number)
+            entry = _entry(ledger, "approve", root, who, why, version=number, after=number)
+            return replace(entry, facts=version.facts)
 
-        reconcile.enter(registry, make)
+        reconcile.enter(registry, make, sign=sign)
     return Move(sentence=f"Version {number} is champion now.", checked=checked)
 
 
-def reject(root: Path, number: int, *, why: str, who: str = "") -> Move:
-    """Let the version that waits wait no longer; the champion stays.
+def reject(root: Path, number: int, *, why: str, who: str = "", in_form: bool = False) -> Move:
+    """Let the version that waits wait no longer; the champion stays. Arguments as in `approve`.
 
     Raises:
-        RegistryError: the version does not wait.
+        RegistryError: the version does not wait, or as in `approve`.
+        SetupError: the answer must be signed, and cannot be.
     """
+    signed, sign = _signatures(root, in_form=in_form)
     registry = Registry.open(root)
     with registry.locked():
-        reconcile.intact(registry)
+        reconcile.confirmed(registry, signed=signed)
 
         def make(ledger: Ledger) -> Entry:
             _require_waiting(ledger, number)
             return _entry(ledger, "reject", root, who, why, version=number, after=ledger.champion)
 
-        ledger = reconcile.enter(registry, make)
+        ledger = reconcile.enter(registry, make, sign=sign)
     stays = (
         f"version {ledger.champion} stays champion" if ledger.champion else "there is no champion"
     )
@@ -74,7 +84,8 @@ def reject(root: Path, number: int, *, why: str, who: str = "") -> Move:
 def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
     """Make an earlier version champion again.
 
-    On a ledger that was changed by hand, this is a repair, and the entry names the damage.
+    On a ledger that was changed by hand or contradicts its anchor, this is a repair, and the entry
+    names the damage.
 
     Args:
         root: of the project.
@@ -85,24 +96,30 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
     Raises:
         RegistryError: there is no such version, it was never champion, or it does not pass the
             check.
+        SetupError: the answer must be signed, and cannot be.
     """
+    signed, sign = _signatures(root)
     registry = Registry.open(root)
     with registry.locked():
         tags = registry.versions.entry_tags()
+        anchored = anchoring.standing(registry.anchor, registry.ledger, signed=signed)
         ledger = registry.ledger.read()
-        broken = "; ".join(damage.message for damage in ledger.unrepaired(tags))
+        damage = [damage.message for damage in ledger.unrepaired(tags)]
+        broken = "; ".join([*damage, *anchored.errors])
         target = _target(ledger, to, any_version=bool(broken))
-        checked = registered.check(registry, registry.versions.get(target)) if target else ""
+        checked = check(registry, registry.versions.get(target), ledger) if target else ""
 
         def make(ledger: Ledger) -> Entry:
             if broken:
                 reason = f"{why} (after {broken})"
-                return _entry(ledger, "repair", root, who, reason, version=target, after=target)
+                entry = _entry(ledger, "repair", root, who, reason, version=target, after=target)
+                return replace(entry, replaces=anchored.given_up)
             if ledger.champion == target:
                 raise _already(target)
             return _entry(ledger, "rollback", root, who, why, version=target, after=target)
 
-        (reconcile.repair if broken else reconcile.enter)(registry, make)
+        enter = reconcile.repair if broken else reconcile.enter
+        enter(registry, make, sign=sign, given_up=anchored.given_up)
     if target is None:
         sentence = "There is no champion now: the next candidate must beat the linear baseline."
         return Move(sentence=sentence, checked=checked)
@@ -115,6 +132,33 @@ def answered(root: Path, number: int) -> str:
     if ledger.waiting == number:
         return ""
     return f"version {number} does not wait: {_ended(ledger, number)}"
+
+
+def check(registry: Registry, version: Version, ledger: Ledger) -> str:
+    """Check a version, and return what was checked.
+
+    Raises:
+        RegistryError: its bundle is not what was registered, does not load, or predicts something
+            else, or its run or tags are not those that the ledger fixed.
+    """
+    if any(e.facts not in {"", version.facts} for e in ledger.about(version.number)):
+        raise registered.refused(
+            version, "its run or its tags are not those that it was registered with"
+        )
+    return registered.check(registry, version)
+
+
+def _signatures(root: Path, *, in_form: bool = False) -> tuple[bool, bool]:
+    """Whether the policy asks for a signature, and whether to sign."""
+    signed = policy.read(root).asks_for_a_signature
+    if signed and in_form:
+        raise RegistryError(
+            "the answer does not count: it is not signed",
+            got="an answer in Prefect's form, where there is no key",
+            expected="a signature, because promote.approval is `signed`",
+            do="answer in a terminal of a clone with `refit approve` or `refit reject`",
+        )
+    return signed, not in_form and (signed or git_signatures.wanted(root))
 
 
 def _entry(

@@ -32,8 +32,8 @@ def decide(root: Path, *, compare: bool = False) -> Decision:
         DataError: the bundle is not one that may be used, or a file that the decision reads is not
             what DVC has recorded.
         ConfigError: the policy's metric does not fit the task.
-        RegistryError: MLflow cannot be reached, the ledger was changed by hand, or the champion
-            was deleted.
+        RegistryError: MLflow cannot be reached, the ledger was changed by hand or contradicts its
+            anchor, or the champion was deleted.
     """
     candidate = candidates.load(root)
     decision = find.without_mlflow(candidate)
@@ -42,7 +42,8 @@ def decide(root: Path, *, compare: bool = False) -> Decision:
     registry = Registry.open(root, candidate.name)
     with registry.locked():
         for _ in range(ATTEMPTS):
-            ledger = reconcile.apply(registry)
+            signed = candidate.policy.asks_for_a_signature
+            ledger = reconcile.apply(registry, signed=signed)
             decision = find.find(registry, ledger, candidate) or _decide(
                 registry, ledger, candidate, compare=compare
             )

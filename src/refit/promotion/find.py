@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, replace
 from typing import Any, cast
 
+from refit.core.printable import markdown
 from refit.promotion import report
 from refit.promotion.candidate import Candidate
 from refit.promotion.decision import Decision
@@ -83,7 +84,7 @@ def _about_champion(champion: Version, ledger: Ledger, candidate: Candidate) -> 
         version=champion.number,
         champion_before=None,
         sentence=sentence,
-        report=f"**{sentence}**{reason}\n",
+        report=f"**{sentence}**{markdown(reason)}\n",
         key="",
         evidence={},
         cached=True,
@@ -110,7 +111,8 @@ def _decision(entry: Entry, version: Version, ledger: Ledger, candidate: Candida
         report=(
             report.markdown(sentence, evidence, candidate.metrics)
             if evidence
-            else f"**{sentence}** Its evidence is missing, or another checkout of Refit wrote it.\n"
+            else f"**{markdown(sentence)}** Its evidence is missing, or another checkout of Refit"
+            " wrote it.\n"
         ),
         key=entry.key,
         evidence=evidence or {},

@@ -1,14 +1,27 @@
 """Reads the ledger: what was decided, who was champion when, and whether it was changed by hand."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from refit.registry import reading
+from refit.core import params, paths
+from refit.registry import anchoring, reading
 from refit.registry.aliases import expected_aliases
-from refit.registry.entry import text_digest
+from refit.registry.anchor import Anchor
 from refit.registry.ledger import Ledger
 from refit.registry.reader import Reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What `refit history --verify` finds."""
+
+    errors: tuple[str, ...]
+    """What was changed by hand."""
+    notes: tuple[str, ...]
+    """What cannot be told from here."""
 
 
 def read(root: Path) -> Ledger:
@@ -22,42 +35,67 @@ def live(root: Path, moment: datetime) -> int | None:
 
 
 def verify(root: Path) -> list[str]:
-    """What `refit history --verify` finds: changed or missing entries, aliases, lost evidence."""
-    return reading.ask(root, _errors)
+    """The errors that `examine` finds."""
+    return list(examine(root).errors)
 
 
-def _errors(reader: Reader) -> list[str]:
-    versions = reader.versions.all()
+def examine(root: Path) -> Findings:
+    """Compare the ledger with itself, its anchor in Git, its signatures, the aliases and versions.
+
+    Raises:
+        RegistryError: MLflow cannot be reached.
+        SetupError: Git fails.
+        ConfigError: params.yaml has errors.
+    """
+    from refit.promotion import policy
+
+    signed = policy.read(root).asks_for_a_signature
+    anchor = Anchor(root, params.dataset_name(root / paths.PARAMS))
+    found = reading.ask(
+        root, lambda reader: anchoring.standing(anchor, reader.ledger, signed=signed)
+    )
+    errors = reading.ask(root, partial(_errors, anchor=anchor))
+    signatures = anchoring.bad_signatures(anchor, found.links)
+    return Findings(errors=(*errors, *found.errors, *signatures), notes=found.notes)
+
+
+def _errors(reader: Reader, anchor: Anchor) -> list[str]:
+    from refit.promotion import ledger_checks as checks
+
+    listed = reader.versions.all()
     ledger = reader.ledger.read()
-    entry_tags = {version.number: version.entry_tags for version in versions}
-    errors = [damage.message for damage in ledger.unrepaired(entry_tags)]
+    versions = {version.number: version for version in listed}
+    entry_tags = {version.number: version.entry_tags for version in listed}
+    own = (anchor.root / paths.ARTIFACTS / anchor.name).as_uri() if anchor.is_ours else ""
+    return [
+        *(damage.message for damage in ledger.unrepaired(entry_tags)),
+        *checks.impossible_times(ledger),
+        *_moved_aliases(reader, ledger),
+        *_lost_versions(ledger, set(versions)),
+        *checks.lost_evidence(ledger, versions),
+        *checks.odd_marks(versions),
+        *checks.changed_facts(ledger, versions),
+        *checks.changed_outcomes(ledger, versions),
+        *checks.changed_grades(ledger, versions),
+        *checks.moved_artifacts(reader.versions.places(), versions, own),
+    ]
+
+
+def _moved_aliases(reader: Reader, ledger: Ledger) -> Iterator[str]:
     for alias, wanted in expected_aliases(ledger).items():
         named = reader.aliases.get(alias)
         if named != wanted:
-            errors.append(
+            yield (
                 f"the alias {alias} names {_version(named)}, the ledger {_version(wanted)}: it was"
                 " moved by hand, or a decision was interrupted; the next run corrects it"
             )
-    tags = {version.number: version.tags for version in versions}
-    errors += [
-        f"{_version(number)} was champion or waits, but is gone from the registry"
-        for number in sorted({*ledger.champions(), *([ledger.waiting] if ledger.waiting else [])})
-        if number not in tags
-    ]
-    return errors + _lost_evidence(ledger, tags)
+
+
+def _lost_versions(ledger: Ledger, there: set[int]) -> Iterator[str]:
+    wanted = {*ledger.champions(), *([ledger.waiting] if ledger.waiting else [])}
+    for number in sorted(wanted - there):
+        yield f"{_version(number)} was champion or waits, but is gone from the registry"
 
 
 def _version(number: int | None) -> str:
     return f"version {number}" if number else "no version"
-
-
-def _lost_evidence(ledger: Ledger, tags: Mapping[int, Mapping[str, str]]) -> list[str]:
-    """Decisions in the ledger whose evidence does not stand on their version, if that is there."""
-    kept = {
-        number: {text_digest(text) for text in found.values()} for number, found in tags.items()
-    }
-    return [
-        f"the evidence of entry {number} on version {entry.version} was changed or is gone"
-        for number, entry in ledger.entries
-        if entry.evidence and entry.version in kept and entry.evidence not in kept[entry.version]
-    ]

@@ -13,6 +13,8 @@ from refit.core.params import param
 from refit.evaluation.baselines import BASELINES, BaselineName
 from refit.tasks.catalog import ROW_LOSSES
 
+SIGNED = "signed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteParams:
@@ -53,12 +55,23 @@ class PromoteParams:
     )
     holdout_decisions: int = param("decisions that one holdout may take", minimum=1)
     approval: str = param(
-        "who makes a candidate champion that passed: the policy alone, or a person",
-        choices=("none", "person"),
+        "who makes a candidate champion that passed: the policy alone, a person, or a person who"
+        " signs",
+        choices=("none", "person", SIGNED),
     )
     accept_several_results: bool = param(
         "decide even when the same inputs have given different results"
     )
+
+    @property
+    def asks_a_person(self) -> bool:
+        """Whether a person answers before a candidate becomes champion."""
+        return self.approval != "none"
+
+    @property
+    def asks_for_a_signature(self) -> bool:
+        """Whether what a person enters in the ledger must be signed."""
+        return self.approval == SIGNED
 
     @property
     def alpha(self) -> float:

@@ -121,6 +121,7 @@ def _enter(
             evidence=evidence,
             policy=text_digest(json.dumps(asdict(candidate.policy), sort_keys=True)),
             holdout=candidate.holdout_digest,
+            facts=version.facts,
         )
 
     ledger = reconcile.enter(registry, entry)
@@ -132,7 +133,7 @@ def _enter(
 
 
 def _kind(outcome: Outcome, policy: PromoteParams) -> PolicyKind:
-    return "wait" if outcome == "promote" and policy.approval == "person" else outcome
+    return "wait" if outcome == "promote" and policy.asks_a_person else outcome
 
 
 def _replaces(kind: PolicyKind, ledger: Ledger) -> str:

@@ -54,13 +54,13 @@ def _require_sound(folder: Path, version: Version) -> None:
     """Raise RegistryError unless the bundle in a folder may be used; its digest was verified."""
     examples = folder / EXAMPLES_FILE
     if not examples.is_file() or files.digest(examples) != version.tags.get(EXAMPLES):
-        raise _refused(version, "its example rows are not those that were registered")
+        raise refused(version, "its example rows are not those that were registered")
     if not (folder / LINEAGE).is_file():
-        raise _refused(version, "its lineage is gone")
+        raise refused(version, "its lineage is gone")
     contents.read_lineage(folder / LINEAGE, version)
     difference = _difference(folder, examples, version)
     if not difference <= TOLERANCE:
-        raise _refused(version, f"its predictions differ from the stored ones by {difference:.2g}")
+        raise refused(version, f"its predictions differ from the stored ones by {difference:.2g}")
 
 
 def _difference(folder: Path, examples: Path, version: Version) -> float:
@@ -69,10 +69,11 @@ def _difference(folder: Path, examples: Path, version: Version) -> float:
     try:
         return input_example.difference(bundle.load(folder), input_example.read(examples))
     except RefitError as error:
-        raise _refused(version, f"its bundle does not predict: {error}") from error
+        raise refused(version, f"its bundle does not predict: {error}") from error
 
 
-def _refused(version: Version, what: str) -> RegistryError:
+def refused(version: Version, what: str) -> RegistryError:
+    """The error of a version that is not what was registered."""
     return RegistryError(
         what,
         where=f"version {version.number}",

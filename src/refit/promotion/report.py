@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from refit.core import printable
 from refit.evaluation.paired_bootstrap import Comparison
 from refit.promotion.gate import Gate, Outcome, Result
 from refit.promotion.policy import PromoteParams
@@ -58,9 +59,9 @@ def _comparison(evidence: Mapping[str, Any]) -> str:
 
 
 def _promoted(evidence: Mapping[str, Any]) -> str:
-    if evidence["approval"] == "person":
-        return "has earned promotion and waits for a person"
-    return "is promoted to champion"
+    if evidence["approval"] == "none":
+        return "is promoted to champion"
+    return "has earned promotion and waits for a person"
 
 
 def _names(evidence: Mapping[str, Any], result: Result) -> list[str]:
@@ -87,8 +88,8 @@ def markdown(sentence: str, evidence: Mapping[str, Any], metrics: Mapping[str, A
         metrics: metrics.json of the evaluation.
     """
     method = (
-        f"Rival: {evidence['rival']}. Paired differences of {evidence['metric']} (lower is"
-        f" better), resampled by block {evidence['resamples']:,} times,"
+        f"Rival: {_text(evidence['rival'])}. Paired differences of {_text(evidence['metric'])}"
+        f" (lower is better), resampled by block {evidence['resamples']:,} times,"
         f" {evidence['confidence']:.0%} interval, with a deviation of"
         f" {evidence['seed_deviation']:g} for the seed of each trained model; minimum effect"
         f" {evidence['minimum_effect']:g}."
@@ -96,7 +97,15 @@ def markdown(sentence: str, evidence: Mapping[str, Any], metrics: Mapping[str, A
     detectable = evidence["minimum_detectable"]
     if detectable is not None:
         method += f" This holdout proves a true gain of {detectable:.5f} four times in five."
-    lines = [f"**{sentence}**", "", method, "", *_gates(evidence["gates"]), "", *_models(metrics)]
+    lines = [
+        f"**{_text(sentence)}**",
+        "",
+        method,
+        "",
+        *_gates(evidence["gates"]),
+        "",
+        *_models(metrics),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -112,8 +121,13 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
             "" if gate["rows"] is None else f"{gate['rows']:,}",
             gate["summary"],
         )
-        lines.append(f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |")
+        lines.append(f"| {' | '.join(_text(str(cell).replace('|', '/')) for cell in cells)} |")
     return lines
+
+
+def _text(text: str) -> str:
+    """Text from data, the ledger or the registry, which must not act as Markdown."""
+    return printable.markdown(str(text))
 
 
 def _interval(gate: Mapping[str, Any]) -> str:
@@ -130,10 +144,10 @@ def _number(value: float | None) -> str:
 def _models(metrics: Mapping[str, Any]) -> list[str]:
     models = metrics["models"]
     head = f"| Holdout ({metrics['rows']:,} rows, {metrics['blocks']} blocks) |"
-    lines = [f"{head} {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
+    lines = [f"{head} {' | '.join(map(_text, models))} |", "| --- |" + " --- |" * len(models)]
     for name in next(iter(models.values())):
         cells = [_metric(model[name]) for model in models.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {_text(name)} | {' | '.join(cells)} |")
     return lines
 
 

@@ -7,8 +7,8 @@ reader skips them, and their writers decide again. That is a compare-and-set for
 processes and machines, and it needs only numbers that are given once. Aliases are copies of what
 the ledger says. They can be set from it again at any time.
 
-A change made by hand shows, because the digests no longer match. Entries are not signed: anyone who
-may write to the registry can append one.
+A change made by hand shows, because the digests no longer match. Anyone who may write to the
+registry can append an entry, or write all of them again: refit.registry.anchor shows that.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from refit.core.errors import RegistryError
-from refit.registry.entry import ENTRY_TAG, START, Entry, Kind, parse_entry
+from refit.registry.entry import START, Entry, Kind, entry_number, parse_entry
 
 EntryTags = Mapping[int, Mapping[str, str]]
 """For each version by number, its entry tags: ENTRY_TAG + number of an entry -> its digest."""
@@ -127,9 +127,10 @@ class Ledger:
         """Entry tags without their entry: version, number of the entry, its digest."""
         digests = {number: entry.digest for number, entry in self.entries}
         tagged = [
-            (version, int(tag.removeprefix(ENTRY_TAG)), digest)
+            (version, number, digest)
             for version, entry_tags in tags.items()
             for tag, digest in entry_tags.items()
+            if (number := entry_number(tag)) is not None
         ]
         return [each for each in tagged if digests.get(each[1]) != each[2]]
 
@@ -152,12 +153,18 @@ class Ledger:
         why: str,
         version: int | None,
         after: int | None,
-        key: str = "",
-        evidence: str = "",
-        policy: str = "",
-        holdout: str = "",
+        **digests: str,
     ) -> Entry:
-        """An entry that may follow the last one, dated now."""
+        """An entry that may follow the last one, dated now.
+
+        Args:
+            kind: of the entry.
+            who: decided.
+            why: the reason.
+            version: that was decided about.
+            after: the champion after it.
+            digests: the other fields of an entry.
+        """
         now = datetime.now(UTC)
         if self.entries:
             now = max(now, self.entries[-1][1].moment)  # clocks of machines differ
@@ -169,11 +176,8 @@ class Ledger:
             version=version,
             before=self.champion,
             after=after,
-            key=key,
-            evidence=evidence,
-            policy=policy,
-            holdout=holdout,
             previous=self.digest,
+            **digests,
         )
 
 
@@ -187,8 +191,8 @@ class Texts(Protocol):
 class Store(Texts, Protocol):
     """Gives each text a number, once and in order, from 1 without gaps."""
 
-    def add(self, entry: Entry) -> None:
-        """Store the entry under the next number."""
+    def add(self, entry: Entry, signature: str, /) -> None:
+        """Store the entry, and its signature if it is not empty, under the next number."""
 
 
 def read_ledger(store: Texts) -> Ledger:
@@ -197,11 +201,25 @@ def read_ledger(store: Texts) -> Ledger:
     return Ledger(entries=tuple(_counted(entries)), damage=tuple(_damage(entries)))
 
 
-def append_entry(store: Store, make: Callable[[Ledger], Entry | None]) -> Ledger:
+def unsigned(ledger: Ledger, entry: Entry) -> str:  # noqa: ARG001 - as others sign
+    """No signature."""
+    return ""
+
+
+def append_entry(
+    store: Store,
+    make: Callable[[Ledger], Entry | None],
+    sign: Callable[[Ledger, Entry], str] = unsigned,
+) -> Ledger:
     """Append the entry that `make` returns for the ledger as it is now; returns the new ledger.
 
     When another writer is first, `make` is called again with the new ledger. It returns None to
     append nothing.
+
+    Args:
+        store: of the ledger.
+        make: the entry.
+        sign: gives the signature of that entry, to be stored with it; empty for none.
 
     Raises:
         RegistryError: 100 races in a row were lost.
@@ -213,7 +231,7 @@ def append_entry(store: Store, make: Callable[[Ledger], Entry | None]) -> Ledger
             return ledger
         if (entry.previous, entry.before) != (ledger.digest, ledger.champion):
             raise ValueError("an entry must name the state that it was made for")
-        store.add(entry)
+        store.add(entry, sign(ledger, entry))
         ledger = read_ledger(store)
         if any(entry == counted for _, counted in ledger.entries):
             return ledger

@@ -6,17 +6,22 @@ all, and a number is never given twice. A writer that loses the race for a numbe
 MLflow gets an error, and tries again here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from refit.core.errors import RegistryError
 from refit.registry.client import Connection
 from refit.registry.entry import Entry
-from refit.registry.ledger import Ledger, append_entry, read_ledger
+from refit.registry.ledger import Ledger, append_entry, read_ledger, unsigned
+from refit.registry.reader import whole
 from refit.tracking import errors
 
 SUFFIX = "-ledger"
 ENTRY = "refit.entry"
 """Tag that holds an entry's text."""
+SIGNATURE = "refit.signature"
+"""Tag that holds an entry's signature, if it has one."""
+ENTRY_NUMBER = "the number of an entry"
+"""What errors call it."""
 SOURCE = "refit:/ledger"
 """Stands in place of a version's artifacts, of which an entry has none. A server accepts only
 absolute paths."""
@@ -43,12 +48,24 @@ class LedgerStore:
         """The ledger as it is now."""
         return read_ledger(self)
 
-    def append(self, make: Callable[[Ledger], Entry | None]) -> Ledger:
+    def append(
+        self,
+        make: Callable[[Ledger], Entry | None],
+        sign: Callable[[Ledger, Entry], str] = unsigned,
+    ) -> Ledger:
         """Append the entry that `make` returns; see `append_entry`."""
-        return append_entry(self, make)
+        return append_entry(self, make, sign)
 
     def texts(self) -> Iterator[tuple[int, str]]:
         """Every number with its text, in order."""
+        return ((number, tags.get(ENTRY, "")) for number, tags in self._tags())
+
+    def signatures(self) -> dict[int, str]:
+        """The stored signatures of entries, by the entry's number."""
+        return {number: tags[SIGNATURE] for number, tags in self._tags() if SIGNATURE in tags}
+
+    def _tags(self) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """Every number with its tags, in order."""
         token = None
         while True:
             with errors.translated("the ledger cannot be read", self.name):
@@ -58,29 +75,30 @@ class LedgerStore:
                     order_by=["version_number ASC"],
                     page_token=token,
                 )
-            yield from ((int(version.version), version.tags.get(ENTRY, "")) for version in page)
+            yield from ((whole(version.version, ENTRY_NUMBER), version.tags) for version in page)
             token = page.token
             if not token:
                 return
 
-    def add(self, entry: Entry) -> None:
-        """Store the entry under the next number."""
+    def add(self, entry: Entry, signature: str) -> None:
+        """Store the entry, and its signature if it is not empty, under the next number."""
+        tags = {ENTRY: entry.text()} | ({SIGNATURE: signature} if signature else {})
 
         def write() -> None:
             try:
-                self._create(entry)
+                self._create(entry, tags)
             except RegistryError as error:
                 if not errors.is_missing(error):
                     raise
                 self._create_model()
-                self._create(entry)
+                self._create(entry, tags)
 
         errors.retry(write)
 
-    def _create(self, entry: Entry) -> None:
+    def _create(self, entry: Entry, tags: dict[str, str]) -> None:
         with errors.translated("the ledger cannot be written", self.name):
             self._client.create_model_version(
-                self.name, SOURCE, tags={ENTRY: entry.text()}, description=_summary(entry)
+                self.name, SOURCE, tags=tags, description=_summary(entry)
             )
 
     def _create_model(self) -> None:

@@ -1,10 +1,11 @@
 """The reading half of the registry: what both MLflow's client and the SQLite reader can answer."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from refit.core.errors import RegistryError
 from refit.registry.ledger import EntryTags, Ledger
-from refit.registry.version import Version
+from refit.registry.version import Place, Version
 from refit.tracking import errors
 
 
@@ -23,6 +24,9 @@ class VersionReader(Protocol):
     def entry_tags(self) -> EntryTags:
         """The entry tags of each version that has any."""
 
+    def places(self) -> Sequence[Place]:
+        """Where the artifacts of each version are said to be."""
+
 
 class AliasReader(Protocol):
     """Reads aliases."""
@@ -36,6 +40,9 @@ class LedgerReader(Protocol):
 
     def read(self) -> Ledger:
         """The ledger as it is now."""
+
+    def signatures(self) -> Mapping[int, str]:
+        """The stored signatures of entries, by the entry's number."""
 
 
 class Reader(Protocol):
@@ -52,6 +59,23 @@ class Reader(Protocol):
     @property
     def ledger(self) -> LedgerReader:
         """The ledger of decisions about them."""
+
+
+def whole(value: object, what: str) -> int:
+    """A stored whole number.
+
+    Raises:
+        RegistryError: it is something else; SQLite takes anything in any column.
+    """
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    if type(value) is int:
+        return value
+    raise RegistryError(
+        f"{what} is not a whole number",
+        got=f"`{value!s:.80}`",
+        do="the registry's database was changed by hand: restore it from a backup",
+    )
 
 
 def champion(reader: Reader, ledger: Ledger, name: str) -> Version | None:

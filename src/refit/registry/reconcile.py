@@ -1,25 +1,24 @@
 """Keeps the registry in line with its ledger, and refuses to decide on a damaged ledger.
 
-A decision is first entered in the ledger. Then its version is tagged, and then the aliases are set
-from the ledger. If a crash comes between, the next call of `apply` does the rest.
+A decision is first entered in the ledger. Then it is anchored in Git, its version is tagged, and
+the aliases are set from the ledger. If a crash comes between, the next call of `apply` does the
+rest.
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from refit.core.errors import RegistryError
+from refit.registry import anchoring
 from refit.registry.aliases import CHAMPION, expected_aliases
 from refit.registry.entry import ENTRY_TAG, Entry
 from refit.registry.ledger import ATTEMPTS, Ledger
 from refit.registry.reader import Reader
 from refit.registry.registry import Registry
-from refit.registry.version import OUTCOME
+from refit.registry.version import LOST_TAG, OUTCOME
 from refit.tracking import errors
 from refit.workspace import git
 
-LOST_TAG = "refit.lost."
-"""Start of the tag on a version: the digest of an entry that was gone when the ledger was repaired,
-by the entry's number."""
 ALIAS_DELAY = timedelta(minutes=1)
 """For this long after a change of champion, an alias with another version is only late."""
 LISTED = 5
@@ -61,13 +60,31 @@ def applied(reader: Reader) -> Ledger | None:
     return ledger if tagged and not _wrong_aliases(reader, ledger) else None
 
 
-def apply(registry: Registry) -> Ledger:
-    """Tag the last entry's version and set the aliases, as the ledger says.
+def confirmed(registry: Registry, *, signed: bool) -> Ledger:
+    """The ledger, if nothing in it was changed by hand and it agrees with its anchor in Git.
+
+    What was not anchored before is anchored now.
+
+    Args:
+        registry: of the project.
+        signed: whether the policy asks for the signatures of persons.
 
     Raises:
-        RegistryError: the ledger was changed by hand, or its champion was deleted.
+        RegistryError: something was changed, or an answer is not signed.
     """
     ledger = intact(registry)
+    anchoring.confirm(registry.anchor, registry.ledger, signed=signed)
+    return ledger
+
+
+def apply(registry: Registry, *, signed: bool = False) -> Ledger:
+    """Anchor the last entry, tag its version, and set the aliases, as the ledger says.
+
+    Raises:
+        RegistryError: the ledger was changed by hand, contradicts its anchor or lacks a signature,
+            or its champion was deleted.
+    """
+    ledger = confirmed(registry, signed=signed)
     registry.champion(ledger)
     if _moved_by_hand(registry, ledger):
         ledger = _enter_moved_alias(registry)
@@ -76,8 +93,24 @@ def apply(registry: Registry) -> Ledger:
     return set_aliases(registry)
 
 
-def enter(registry: Registry, make: Callable[[Ledger], Entry | None]) -> Ledger:
-    """Append the entry that `make` returns, tag its version, and set the aliases."""
+def enter(
+    registry: Registry,
+    make: Callable[[Ledger], Entry | None],
+    *,
+    sign: bool = False,
+    given_up: str = "",
+) -> Ledger:
+    """Append the entry that `make` returns, anchor it, tag its version, and set the aliases.
+
+    Args:
+        registry: of the project.
+        make: the entry, from the ledger as it is.
+        sign: whether the entry is signed with the user's key.
+        given_up: the anchored commit whose line the entry, a repair, gives up.
+
+    Raises:
+        SetupError: the entry cannot be signed.
+    """
     attempted: Entry | None = None
 
     def attempt(ledger: Ledger) -> Entry | None:
@@ -85,9 +118,13 @@ def enter(registry: Registry, make: Callable[[Ledger], Entry | None]) -> Ledger:
         attempted = make(ledger)
         return attempted
 
-    ledger = registry.ledger.append(attempt)
+    def seal(before: Ledger, entry: Entry) -> str:
+        return anchoring.seal(registry.anchor, before, registry.ledger, entry, sign=sign)
+
+    ledger = registry.ledger.append(attempt, seal)
     if attempted is None:
         return ledger
+    anchoring.extend(registry.anchor, registry.ledger, given_up)
     for number, entry in ledger.entries:
         if entry == attempted:
             _tag_version(registry, number, entry)
@@ -127,12 +164,18 @@ def set_aliases(registry: Registry) -> Ledger:
     )
 
 
-def repair(registry: Registry, make: Callable[[Ledger], Entry | None]) -> Ledger:
+def repair(
+    registry: Registry,
+    make: Callable[[Ledger], Entry | None],
+    *,
+    sign: bool = False,
+    given_up: str = "",
+) -> Ledger:
     """Start again on a ledger that was changed by hand.
 
     Entry tags whose entry is gone are renamed, so that the damage stays known.
     """
-    enter(registry, make)
+    enter(registry, make, sign=sign, given_up=given_up)
     tags = registry.versions.entry_tags()
     ledger = registry.ledger.read()
     for version, number, digest in ledger.stale_tags(tags):

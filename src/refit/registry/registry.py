@@ -7,6 +7,7 @@ from pathlib import Path
 
 from refit.core import params, paths
 from refit.registry.aliases import Aliases
+from refit.registry.anchor import Anchor
 from refit.registry.artifacts import Artifacts
 from refit.registry.client import Connection
 from refit.registry.ledger import Ledger
@@ -36,6 +37,8 @@ class Registry:
     artifacts: Artifacts
     tags: Tags
     ledger: LedgerStore
+    anchor: Anchor
+    """Of the ledger, in Git."""
 
     @classmethod
     def open(cls, root: Path, name: str = "") -> "Registry":
@@ -58,6 +61,7 @@ class Registry:
             artifacts=artifacts,
             tags=Tags(connection),
             ledger=LedgerStore(connection),
+            anchor=Anchor(root, connection.name),
         )
 
     def champion(self, ledger: Ledger) -> Version | None:

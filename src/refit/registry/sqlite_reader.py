@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refit.registry.ledger import Ledger, read_ledger
-from refit.registry.ledger_store import ENTRY, SUFFIX
-from refit.registry.version import DIGEST, Version
+from refit.registry.ledger_store import ENTRY, ENTRY_NUMBER, SIGNATURE, SUFFIX
+from refit.registry.reader import whole
+from refit.registry.version import DIGEST, NUMBER, Place, Version
 from refit.workspace.project import mlflow_uri
 
 PREFIX = "sqlite:///"
@@ -41,6 +42,7 @@ class Database:
         """A connection for a few queries."""
         try:
             with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as connection:
+                connection.text_factory = lambda text: text.decode("utf-8", "replace")
                 yield connection
         except sqlite3.Error as error:
             raise UnknownError(str(error)) from error
@@ -71,7 +73,7 @@ class SqliteVersions:
                 " where name = ? and key = ? and value = ? order by version",
                 (self.database.name, DIGEST, digest),
             ).fetchone()
-        return None if row is None else self._get(int(row[0]))
+        return None if row is None else self._get(whole(row[0], NUMBER))
 
     def all(self) -> list[Version]:
         """Every version, the oldest first."""
@@ -80,6 +82,28 @@ class SqliteVersions:
     def entry_tags(self) -> dict[int, dict[str, str]]:
         """The entry tags of each version that has any."""
         return {version.number: tags for version in self.all() if (tags := version.entry_tags)}
+
+    def places(self) -> list[Place]:
+        """Where the artifacts of each version are said to be."""
+        with self.database.connect() as connection:
+            rows = connection.execute(
+                "select v.version, v.source, v.storage_location, r.artifact_uri,"
+                " e.artifact_location from model_versions v"
+                " left join runs r on r.run_uuid = v.run_id"
+                " left join experiments e on e.experiment_id = r.experiment_id"
+                " where v.name = ? and v.current_stage != 'Deleted_Internal' order by v.version",
+                (self.database.name,),
+            ).fetchall()
+        return [
+            Place(
+                version=whole(version, NUMBER),
+                source=str(source or ""),
+                stored=str(stored or ""),
+                run=str(run or ""),
+                runs=str(runs or ""),
+            )
+            for version, source, stored, run, runs in rows
+        ]
 
     def _get(self, number: int) -> Version | None:
         versions = self._read(number)
@@ -101,13 +125,13 @@ class SqliteVersions:
                 " and (:number is null or version = :number)",
                 values,
             ):
-                tags.setdefault(version, {})[key] = value
+                tags.setdefault(version, {})[key] = "" if value is None else str(value)
         return [
             Version(
-                number=version,
+                number=whole(version, NUMBER),
                 digest=tags.get(version, {}).get(DIGEST, ""),
-                run=run,
-                created=created,
+                run=str(run or ""),
+                created=whole(created, f"the time of version {version}"),
                 tags=tags.get(version, {}),
             )
             for version, run, created in rows
@@ -127,7 +151,7 @@ class SqliteAliases:
                 "select version from registered_model_aliases where name = ? and alias = ?",
                 (self.database.name, alias),
             ).fetchone()
-        return None if row is None else int(row[0])
+        return None if row is None else whole(row[0], f"the alias {alias}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +166,23 @@ class SqliteLedger:
 
     def texts(self) -> list[tuple[int, str]]:
         """Every number with its text, in order."""
+        return [(number, text or "") for number, text in self._tags(ENTRY)]
+
+    def signatures(self) -> dict[int, str]:
+        """The stored signatures of entries, by the entry's number."""
+        return {number: text for number, text in self._tags(SIGNATURE) if text is not None}
+
+    def _tags(self, key: str) -> list[tuple[int, str | None]]:
+        """The number of each entry with its tag of that name, in order."""
         with self.database.connect() as connection:
-            return connection.execute(
-                "select v.version, coalesce(t.value, '') from model_versions v"
+            rows = connection.execute(
+                "select v.version, t.value from model_versions v"
                 " left join model_version_tags t"
                 " on t.name = v.name and t.version = v.version and t.key = ?"
                 " where v.name = ? and v.current_stage != 'Deleted_Internal' order by v.version",
-                (ENTRY, f"{self.database.name}{SUFFIX}"),
+                (key, f"{self.database.name}{SUFFIX}"),
             ).fetchall()
+        return [(whole(number, ENTRY_NUMBER), value and str(value)) for number, value in rows]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from refit.registry.entry import ENTRY_TAG, text_digest
+from refit.registry.entry import ENTRY_TAG, entry_number, text_digest
 
 DIGEST = "refit.digest"
 """Tag: the digest of the bundle."""
@@ -29,6 +30,13 @@ REPRODUCED = "refit.reproduced."
 """Start of the tags that say when and where a grade was reached."""
 DIFFERS = "refit.differs"
 """Tag: the last reproduction that gave other bytes."""
+LOST_TAG = "refit.lost."
+"""Start of the tag on a version: the digest of an entry that was gone when the ledger was repaired,
+by the entry's number."""
+LATER = (OUTCOME, DECISION, REVIEWED, GRADE, REPRODUCED, DIFFERS, ENTRY_TAG, LOST_TAG)
+"""Starts of the tags that are written after a version was registered."""
+NUMBER = "the number of a version"
+"""What errors call it."""
 DECISION_FIELDS = frozenset({"outcome", "key", "sentence", "evidence"})
 """Fields of every recorded decision."""
 
@@ -46,9 +54,32 @@ class Version:
     tags: Mapping[str, str]
 
     @property
+    def registered(self) -> str:
+        """When it was registered."""
+        try:
+            return f"{datetime.fromtimestamp(self.created / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        except (OverflowError, ValueError, OSError):
+            return "at an impossible time"
+
+    @property
     def entry_tags(self) -> dict[str, str]:
         """The tags that hold digests of entries about the version."""
-        return {tag: value for tag, value in self.tags.items() if tag.startswith(ENTRY_TAG)}
+        return {tag: value for tag, value in self.tags.items() if entry_number(tag) is not None}
+
+    @property
+    def odd_tags(self) -> list[str]:
+        """Tags that look like entry tags, but name no entry."""
+        return [t for t in self.tags if t.startswith(ENTRY_TAG) and entry_number(t) is None]
+
+    @property
+    def facts(self) -> str:
+        """SHA-256 of what the version was registered with: its run, and Refit's tags."""
+        tags = {
+            name: value
+            for name, value in self.tags.items()
+            if name.startswith("refit.") and not name.startswith(LATER)
+        }
+        return text_digest(json.dumps({"run": self.run, "tags": tags}, sort_keys=True))
 
     @property
     def recorded(self) -> dict[str, str]:
@@ -69,6 +100,21 @@ class Version:
 def partitions_digest(lineage: Mapping[str, Any]) -> str:
     """The digest of the partitions that a lineage names."""
     return text_digest(json.dumps(lineage["partitions"], sort_keys=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the artifacts of a version are said to be."""
+
+    version: int
+    source: str
+    """Address of its bundle, as it was registered: `runs:/RUN/FOLDER`."""
+    stored: str
+    """Address of its bundle, as MLflow's other clients resolve it; '' if they use the source."""
+    run: str
+    """Address of the artifacts of its run; '' if the run is gone."""
+    runs: str
+    """The folder of all artifacts of the run's experiment."""
 
 
 def reviewed_tag(key: str) -> str:
@@ -94,7 +140,8 @@ def _parse_decision(text: str) -> dict[str, Any] | None:
     """A recorded decision; None if the text is missing or was replaced by something else."""
     try:
         decision: dict[str, Any] = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     valid = isinstance(decision, dict) and decision.keys() >= DECISION_FIELDS
+    valid = valid and isinstance(decision["evidence"], dict)
     return decision if valid else None

@@ -3,7 +3,7 @@
 A version is named by the digest of its bundle, so the same model is registered only once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ from refit.core.errors import RegistryError
 from refit.registry.artifacts import Artifacts
 from refit.registry.client import Connection
 from refit.registry.ledger import EntryTags
-from refit.registry.version import DIGEST, EXAMPLES, SIGNATURE_TAG, Version
+from refit.registry.reader import whole
+from refit.registry.version import DIGEST, EXAMPLES, NUMBER, SIGNATURE_TAG, Place, Version
 from refit.tracking import errors
 from refit.tracking.client import FINGERPRINT
 
@@ -60,17 +61,47 @@ class Versions:
 
     def all(self) -> list[Version]:
         """Every version, the oldest first."""
-        versions: list[Version] = []
+        return sorted(map(_version, self._stored()), key=lambda version: version.number)
+
+    def places(self) -> list[Place]:
+        """Where the artifacts of each version are said to be."""
+        return [self._place(stored) for stored in self._stored()]
+
+    def _stored(self) -> Iterator[Any]:
+        """Every version as MLflow gives it."""
         token = None
         while True:
             with self._connection.reading("versions cannot be listed") as client:
                 page = client.search_model_versions(
                     f"name = '{self._name}'", max_results=PAGE, page_token=token
                 )
-            versions += map(_version, page)
+            yield from page
             token = page.token
             if not token:
-                return sorted(versions, key=lambda version: version.number)
+                return
+
+    def _place(self, stored: Any) -> Place:
+        run, runs = "", ""
+        with self._connection.reading("the version's addresses cannot be read") as client:
+            address = client.get_model_version_download_uri(self._name, stored.version)
+        try:
+            with self._connection.reading("the version's run cannot be read") as client:
+                info = client.get_run(stored.run_id).info
+                run, runs = info.artifact_uri, self._folder(client, info.experiment_id)
+        except RegistryError as error:
+            if not errors.is_missing(error):
+                raise
+        return Place(
+            version=whole(stored.version, NUMBER),
+            source=stored.source or "",
+            stored=address or "",
+            run=run,
+            runs=runs,
+        )
+
+    @staticmethod
+    def _folder(client: "MlflowClient", experiment_id: str) -> str:
+        return str(client.get_experiment(experiment_id).artifact_location)
 
     def entry_tags(self) -> EntryTags:
         """The entry tags of each version that has any."""
@@ -142,9 +173,9 @@ class Versions:
 def _version(stored: Any) -> Version:
     """The value of MLflow's ModelVersion."""
     return Version(
-        number=int(stored.version),
+        number=whole(stored.version, NUMBER),
         digest=stored.tags.get(DIGEST, ""),
-        run=stored.run_id,
-        created=stored.creation_timestamp,
+        run=stored.run_id or "",
+        created=whole(stored.creation_timestamp, f"the time of version {stored.version}"),
         tags=dict(stored.tags),
     )

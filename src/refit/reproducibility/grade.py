@@ -5,6 +5,7 @@
 - any-x86: so did a processor of another maker, or with other instruction sets.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from refit.workspace.machine import Machine
@@ -31,8 +32,7 @@ def measured_grade(
     return "threads" if set(THREADS) <= set(threads) else "machine"
 
 
-def better_grade(new: Grade, recorded: str | None) -> str:
-    """The higher of a new grade and the recorded one."""
-    if recorded not in GRADES:
-        return new
-    return max(new, recorded, key=GRADES.index)
+def best_grade(grades: Iterable[str]) -> Grade | None:
+    """The highest of the grades; None if there is none among them."""
+    reached = set(grades)
+    return next((grade for grade in reversed(GRADES) if grade in reached), None)

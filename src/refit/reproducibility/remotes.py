@@ -1,7 +1,8 @@
 """Sends and fetches what others need to reproduce a version: commits, data and stage results.
 
 Commits that no branch holds travel as refs under refs/refit/ through a Git remote. Data, outputs
-and the run cache travel through a DVC remote. The registry does not travel: it has its own server.
+and the run cache travel through a DVC remote. The registry does not travel: it has its own server;
+only the anchor of its ledger does, as refs under refs/refit-ledger/.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from refit.core.errors import SetupError
 from refit.pipeline.dvc import open_pipeline
+from refit.registry import anchor_remote
 from refit.workspace import git
 
 
@@ -28,6 +30,7 @@ def push(
 
     Raises:
         SetupError: there is no such Git remote, or it cannot be reached.
+        RegistryError: the remote's anchor of the ledger contradicts the one here.
         PipelineError: there is no DVC remote, or it cannot be reached.
     """
     _require_remote(root, git_remote)
@@ -36,6 +39,7 @@ def push(
         say(f"sending data and results of the workspace and of each version ({len(refs)}) ...")
         files = pipeline.push(sorted(set(refs.values())), dvc_remote)
     git.push(root, git_remote)  # last: when others see a commit, its data is there
+    anchor_remote.push(root, git_remote)
     return Transfer(commits=len(refs), files=files)
 
 
@@ -46,6 +50,7 @@ def pull(
 
     Raises:
         SetupError: there is no such Git remote, or it cannot be reached.
+        RegistryError: the remote's anchor of the ledger contradicts the one here.
         PipelineError: there is no DVC remote, it cannot be reached, or tracked data in the
             workspace has changes that would be lost.
     """
@@ -55,6 +60,7 @@ def pull(
     with open_pipeline(root) as pipeline:
         say(f"fetching data and results of the workspace and of each version ({len(refs)}) ...")
         files = pipeline.pull(sorted(set(refs.values())), dvc_remote)
+    anchor_remote.pull(root, git_remote)
     return Transfer(commits=len(refs), files=files)
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +39,23 @@ def _seconds(version: StoredVersion) -> Mapping[str, float]:
 
 def reproductions(version: Version) -> tuple[str, ...]:
     """When and where the version was reproduced, and the result."""
-    lines = []
-    for tag, text in sorted(version.tags.items()):
-        if tag.startswith(REPRODUCED):
-            record = json.loads(text)
-            lines.append(
-                f"the same bytes at grade {tag.removeprefix(REPRODUCED)} on {record['at']}"
-                f" ({record['machine']['processor']})",
-            )
-        elif tag == DIFFERS:
-            record = json.loads(text)
-            lines.append(f"different bytes on {record['at']}, first in {record['path']}")
-    return tuple(lines)
+    return tuple(
+        _reproduction(tag, text)
+        for tag, text in sorted(version.tags.items())
+        if tag.startswith(REPRODUCED) or tag == DIFFERS
+    )
+
+
+def _reproduction(tag: str, text: str) -> str:
+    reached = tag.removeprefix(REPRODUCED)
+    try:
+        record = json.loads(text)
+        if tag == DIFFERS:
+            return f"different bytes on {record['at']}, first in {record['path']}"
+        at, where = record["at"], record["machine"]["processor"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return f"the record {tag} was changed by hand: it cannot be read"
+    return f"the same bytes at grade {reached} on {at} ({where})"
 
 
 def grade(version: Version) -> str:
@@ -63,7 +67,7 @@ def terms(version: StoredVersion) -> tuple[tuple[str, str], ...]:
     """Where the version came from: terms with their values."""
     registered = version.version
     rows = [
-        ("Registered", _moment(registered.created)),
+        ("Registered", registered.registered),
         ("Bundle", registered.digest),
         ("MLflow run", registered.run),
     ]
@@ -72,11 +76,6 @@ def terms(version: StoredVersion) -> tuple[tuple[str, str], ...]:
     if version.others:
         rows.append(("Beside the bundle", f"{', '.join(version.others)} (never loaded)"))
     return (*rows, ("Reproducibility", grade(registered)))
-
-
-def _moment(milliseconds: int) -> str:
-    """`2013-11-15 12:00 UTC` of milliseconds since 1970."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _recorded(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ def translated(problem: str, name: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ValueError) as error:  # ValueError: an address of no use
         raise RegistryError(
             problem,
             where=f"registered model {name}",

@@ -1,7 +1,6 @@
 """`refit status`: the champion, what would run and why, the data, and the running servers."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,9 +51,8 @@ class Status:
             return f"champion   unknown: {self.registry_error}"
         if self.champion is None:
             return "champion   none yet: `refit run` trains and decides"
-        day = datetime.fromtimestamp(self.champion.created / 1000, tz=UTC)
         return (
-            f"champion   version {self.champion.number}, registered {day:%Y-%m-%d %H:%M} UTC,"
+            f"champion   version {self.champion.number}, registered {self.champion.registered},"
             f" bundle {self.champion.digest[:12]}"
         )
 

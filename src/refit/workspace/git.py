@@ -133,6 +133,26 @@ def pull(root: Path, remote: str) -> None:
     _git(root, "fetch", "--quiet", remote, f"+{REFS}/*:{REFS}/*")
 
 
+def run(root: Path, *arguments: str, stdin: str = "", more: Mapping[str, str] | None = None) -> str:
+    """What a command of Git prints.
+
+    Args:
+        root: where it runs.
+        arguments: of `git`.
+        stdin: what the command reads.
+        more: environment variables.
+
+    Raises:
+        SetupError: it failed.
+    """
+    return _checked(_run(root, arguments, None, more, stdin), root, arguments[0])
+
+
+def ask(root: Path, *arguments: str) -> str | None:
+    """As `run`, but None where Git fails."""
+    return _ask(root, *arguments)
+
+
 def remotes(root: Path) -> tuple[str, ...]:
     """The names of the remotes."""
     return tuple(_git(root, "remote").splitlines())
@@ -180,10 +200,13 @@ def _git(
     index: Path | None = None,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    done = _run(folder, arguments, index, more)
+    return _checked(_run(folder, arguments, index, more), folder, arguments[0])
+
+
+def _checked(done: "subprocess.CompletedProcess[str]", folder: Path, command: str) -> str:
     if done.returncode:
         raise SetupError(
-            f"`git {arguments[0]}` failed",
+            f"`git {command}` failed",
             where=str(folder),
             got=" ".join(done.stderr.split()) or f"status {done.returncode}",
             do="fix what Git names; without a Git repository a version cannot be reproduced",
@@ -198,7 +221,11 @@ def _ask(folder: Path, *arguments: str) -> str | None:
 
 
 def _run(
-    folder: Path, arguments: tuple[str, ...], index: Path | None, more: Mapping[str, str] | None
+    folder: Path,
+    arguments: tuple[str, ...],
+    index: Path | None,
+    more: Mapping[str, str] | None,
+    stdin: str | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     inherited = {
         key: value
@@ -213,6 +240,7 @@ def _run(
             ["git", *arguments],
             cwd=folder,
             env=environment,
+            input=stdin,
             text=True,
             capture_output=True,
             check=False,

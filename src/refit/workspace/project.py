@@ -27,7 +27,12 @@ def find_root(start: Path | None = None) -> Path:
 
 def mlflow_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI if it is set, otherwise the project's SQLite database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / paths.MLFLOW}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_mlflow_uri(root)
+
+
+def own_mlflow_uri(root: Path) -> str:
+    """The address of the project's own SQLite database."""
+    return f"sqlite:///{root / paths.MLFLOW}"
 
 
 def environment(root: Path) -> dict[str, str]:
