@@ -60,7 +60,9 @@ def scored_rows(
 
 def model(predict: Callable[[pl.DataFrame], np.ndarray], folder: Path = ROOT) -> Any:
     inputs = [{"name": "level", "type": "number"}, {"name": "town", "type": "string"}]
-    return SimpleNamespace(predict=predict, signature={"inputs": inputs}, folder=folder)
+    return SimpleNamespace(
+        predict=predict, signature={"inputs": inputs, "classes": []}, folder=folder
+    )
 
 
 def steady(rows: pl.DataFrame) -> np.ndarray:

@@ -88,7 +88,7 @@ def test_a_missing_piece_is_named(pumps: Path, name: str, phrase: str) -> None:
         for path in originals:
             path.write_bytes(b"{ half")
         damaged = build.review_version(pumps, registry, registry.versions.get(2))
-        assert any(f"{phrase} (its file is damaged)" in piece for piece in damaged.missing)
+        assert any(f"{phrase} (its file is damaged" in piece for piece in damaged.missing)
         assert html.render(damaged)
         assert model_card.markdown(damaged)
     finally:

@@ -37,6 +37,7 @@ def stored(number: int, **changed: Any) -> StoredVersion:
         scored=None,
         validation={"a": {"rows": 10 * number}},
         about=About(),
+        others=(),
         missing=(),
     )
 
