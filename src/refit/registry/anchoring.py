@@ -144,7 +144,7 @@ def extend(anchor: Anchor, ledger: LedgerReader, given_up: str = "") -> None:
     except SetupError as error:
         anchors.warn(error)
         return
-    anchors.warn(f"another process keeps {anchor.ref} locked")
+    anchors.warn(f"{anchor.ref} is locked; if no process uses Git, delete its .lock file in .git")
 
 
 def _extended(anchor: Anchor, ledger: LedgerReader, given_up: str) -> bool:
