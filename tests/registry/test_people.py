@@ -48,7 +48,7 @@ def move_bias(path: Path, steps: int) -> None:
     """Add 0.01 to the model's last bias this many times."""
     model = onnx.load(path)
     floats = [each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT]
-    last = [each for each in floats if list(each.dims) == [1]][-1]
+    last = floats[-1]
     moved = onnx.numpy_helper.to_array(last) + np.float32(0.01 * steps)
     last.CopyFrom(onnx.numpy_helper.from_array(moved, last.name))
     onnx.save(model, path)
