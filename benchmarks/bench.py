@@ -33,6 +33,9 @@ def main() -> None:
         first_run(project)
         nothing_changed(project)
         changes(project)
+        subprocess.run(
+            [sys.executable, str(ROOT / "benchmarks/one_thread.py")], cwd=project, check=True
+        )
         models(project)
 
 
@@ -111,6 +114,9 @@ def nothing_changed(project: Path) -> None:
         seconds = statistics.median(r[number][0] for r in rounds)
         ratio = statistics.median(r[number][0] / r[2][0] for r in rounds)
         print(f"| {name} | {seconds:.2f} | {ratio:.2f}x |")
+    for command in ("status", "doctor"):
+        seconds = statistics.median(call(project, "refit", command)[0] for _ in range(3))
+        print(f"| `refit {command}` | {seconds:.2f} | |")
     print()
 
 
