@@ -120,6 +120,7 @@ def _entry(root: Path, text: str) -> str:
     found = json.loads(text)
     kept = {hashlib.sha256(row[2].encode()).hexdigest() for row in rows(root, DECISIONS)}
     found["evidence"] = found["evidence"] in kept
+    found["facts"] = bool(found["facts"])  # the digest of what names the run
     return str({key: value for key, value in found.items() if key not in TIMES})
 
 
