@@ -141,11 +141,12 @@ def check(registry: Registry, version: Version, ledger: Ledger) -> str:
         RegistryError: its bundle is not what was registered, does not load, or predicts something
             else, or its run or tags are not those that the ledger fixed.
     """
+    checked = registered.check(registry, version)
     if any(e.facts not in {"", version.facts} for e in ledger.about(version.number)):
         raise registered.refused(
             version, "its run or its tags are not those that it was registered with"
         )
-    return registered.check(registry, version)
+    return checked
 
 
 def _signatures(root: Path, *, in_form: bool = False) -> tuple[bool, bool]:
