@@ -87,6 +87,7 @@ def test_a_mapping_is_one_row(tmp_path: Path) -> None:
     frame = pl.DataFrame({"x": [0.25], "word": ["b"]})
     assert model.predict(row).tolist() == model.predict(frame).tolist()
     assert model.predict({"x": None, "word": None}).shape == (1,)
+    assert model.predict(frame.head(0)).shape == (0,)
     with pytest.raises(DataError, match="column word is missing"):
         model.predict({"x": 1.0})
     with pytest.raises(DataError, match="column x is String, expected number"):

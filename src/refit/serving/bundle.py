@@ -81,12 +81,15 @@ class Bundle:
             return prediction
         frame = rows if isinstance(rows, pl.DataFrame) else _one_row(rows)
         self._require(frame)
+        if frame.is_empty():  # ONNX Runtime's batched product divides by the number of rows
+            classes = len(self.signature["classes"])
+            return np.empty((0, classes) if classes else (0,), np.float32)
         feeds = {entry["name"]: _feed(frame[entry["name"]], entry) for entry in self._inputs}
         parts = [
             self.session.run(
                 ["prediction"], {n: c[start : start + BATCH] for n, c in feeds.items()}
             )[0]
-            for start in range(0, max(frame.height, 1), BATCH)
+            for start in range(0, frame.height, BATCH)
         ]
         return np.concatenate(parts)
 
