@@ -70,8 +70,9 @@ def exported(folder: Path) -> bundle.Bundle:
     types = {"x": int(TensorProto.DOUBLE), "word": int(TensorProto.STRING)}
     model = graph.model(types, (graph.add("Add", number, known), ["rows"]))
     inputs = [{"name": "x", "type": "number"}, {"name": "word", "type": "string"}]
-    bundle.write(folder, model.SerializeToString(), {"inputs": inputs, "classes": []}, {})
-    return bundle.load(folder)
+    signature = {"inputs": inputs, "classes": []}
+    bundle.write(folder, model.SerializeToString(), signature, {})
+    return bundle.Bundle(folder=folder, signature=signature)
 
 
 @pytest.mark.parametrize("value", [date(2013, 1, 1), "1.5", np.float32(2), [1.0], 10**400])
