@@ -61,8 +61,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.fixture
-def settled(tmp_path: Path) -> Path:
+def settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose files are old enough, with the answer remembered."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name in ("file", "folder/below/file", paths.MLFLOW, paths.RWLOCK):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
@@ -118,6 +119,16 @@ def test_another_registry_or_an_old_answer_is_asked_again(
     entry = json.loads(path.read_bytes())
     path.write_text(json.dumps(entry | {"at": entry["at"] - unchanged.OLD}))
     assert unchanged.recall(settled) == ()
+
+
+def test_with_a_shared_registry_nothing_is_remembered(
+    settled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine may decide there, and no file of this one shows it."""
+    (settled / paths.UNCHANGED).unlink()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    remember(settled)
+    assert not (settled / paths.UNCHANGED).exists()
 
 
 def test_a_young_file_is_not_trusted(settled: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from refit.core import files, paths
 from refit.pipeline.stage_output import Outcome
 from refit.workflow.step_result import StepResult
+from refit.workspace.project import mlflow_uri, own_mlflow_uri
 
 YOUNG = 1.0
 """Seconds within which a file may change again and keep its times."""
@@ -26,7 +27,6 @@ OLD = 3600.0
 """Seconds after which the answer is asked for again."""
 IDLE = ("", "{}")
 """What DVC's rwlock holds while no DVC process works."""
-ENVIRONMENT = ("MLFLOW_TRACKING_URI",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ def look(root: Path, looked_at: Iterable[Path]) -> Seen:
 
 
 def remember(root: Path, seen: Seen, results: tuple[StepResult, ...]) -> None:
-    """Store the results, which were found after the files were looked at."""
+    """Store the results of after the files were looked at, where the registry is one of them."""
     now = time.time()
-    if _look(seen.paths) != seen or now - seen.newest < YOUNG:
+    if not _has_own_registry(root) or _look(seen.paths) != seen or now - seen.newest < YOUNG:
         return
     entry = {"seen": asdict(seen), "at": now, "results": [asdict(result) for result in results]}
     files.write_json(root / paths.UNCHANGED, entry)
@@ -58,6 +58,8 @@ def remember(root: Path, seen: Seen, results: tuple[StepResult, ...]) -> None:
 def recall(root: Path) -> tuple[StepResult, ...]:
     """The results of a run in which everything is cached; empty when that has to be found out."""
     started = time.monotonic()
+    if not _has_own_registry(root):
+        return ()
     try:
         entry: dict[str, Any] = json.loads((root / paths.UNCHANGED).read_bytes())
         results = [StepResult(**{**each, "outcome": Outcome.CACHED}) for each in entry["results"]]
@@ -71,6 +73,11 @@ def recall(root: Path) -> tuple[StepResult, ...]:
     return tuple(replace(result, seconds=seconds) for result in results)
 
 
+def _has_own_registry(root: Path) -> bool:
+    """Whether the registry is the project's own database; another one changes without a file."""
+    return mlflow_uri(root) == own_mlflow_uri(root)
+
+
 def _idle(rwlock: Path) -> bool:
     """Whether no DVC process is at work, or was killed while it was."""
     try:
@@ -81,8 +88,6 @@ def _idle(rwlock: Path) -> bool:
 
 def _look(places: Iterable[str]) -> Seen:
     digest, newest = hashlib.sha256(), 0
-    for name in ENVIRONMENT:
-        digest.update(f"{name}={os.environ.get(name)}\0".encode())
     for place in places:
         for path, state in _states(Path(place)):
             digest.update(os.fsencode(path))
