@@ -22,8 +22,10 @@ from refit.pipeline.repository import Repository, open_repository, require_repos
 from refit.pipeline.run_cache import SeveralResults
 from refit.pipeline.stage_output import Failure, OnOutput, Outcome, Output, error_chain
 from refit.pipeline.stage_process import stage_process
-from refit.workspace.lock import RUN_WAIT, only_one
+from refit.workspace.lock import only_one
 
+WAIT = 600.0
+"""Seconds to wait for another run in the same folder."""
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 """Makes the lines of a Python stage visible as they are printed; no result depends on it."""
 
@@ -39,7 +41,7 @@ class StageResult:
 
 
 @contextlib.contextmanager
-def open_pipeline(root: Path, *, wait: float = RUN_WAIT) -> Iterator["Pipeline"]:
+def open_pipeline(root: Path, *, wait: float = WAIT) -> Iterator["Pipeline"]:
     """The pipeline of the project at `root`, for one run at a time.
 
     Args:

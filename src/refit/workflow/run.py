@@ -6,10 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refit.core import paths
 from refit.workflow import unchanged
 from refit.workflow.step_result import StepResult
-from refit.workspace.lock import RUN_WAIT, only_one
 from refit.workspace.project import environment
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def run(
         The Prefect server that shows the run; None when none was needed.
     """
     if until is None and not force:
-        results = _recalled(root) or _nothing_to_do(root)
+        results = unchanged.recall(root) or _nothing_to_do(root)
         for result in results:
             watch(result.name, result)
         if results:
@@ -55,11 +53,6 @@ def run(
     server, start = _with_server(root, load_flow)
     start(watch, until, force)
     return server
-
-
-def _recalled(root: Path) -> tuple[StepResult, ...]:
-    with only_one(root / paths.RUN_LOCK, RUN_WAIT):
-        return unchanged.recall(root)
 
 
 def _nothing_to_do(root: Path) -> tuple[StepResult, ...]:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from refit.core.errors import PipelineError
 
-RUN_WAIT = 600.0
-"""Seconds to wait for another run in the same folder."""
 POLL = 0.3
 """Seconds between two attempts to take a lock that another process holds."""
 
