@@ -21,8 +21,8 @@ LEAD = timedelta(hours=2)
 
 def features(examples: pl.DataFrame, key: Row) -> Row:
     """The features of the example with this key."""
-    found = examples.filter(*(pl.col(name) == key[name] for name in KEY))
-    return found.select(ROLES.features).row(0, named=True)
+    example = examples.filter(*(pl.col(name) == key[name] for name in KEY))
+    return example.select(ROLES.features).row(0, named=True)
 
 
 def rows_of(raw: Tables, examples: pl.DataFrame) -> np.ndarray:

@@ -205,7 +205,7 @@ ATTACKS: dict[str, Callable[[Attacker], None]] = {
     "forged reproduction": _forged("reproduce", 1, 2),
     "a forged signature": _sql(
         "insert into model_version_tags (name, version, key, value)"
-        " values ('pumps-ledger', 1, 'refit.signature', ?)",
+        " values ('pumps-ledger', 1, 'refit.entry-signature', ?)",
         SIGNED,
     ),
     "last entry changed": _text("{}"),

@@ -155,9 +155,9 @@ def test_many_processes_leave_one_line(root: Path, tmp_path: Path) -> None:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 5
     store = File(path)
-    found = standing(root, store)
-    assert (len(found.links), found.errors, found.notes) == (20, (), ())
-    assert found.head == found.links[-1].commit
+    now = standing(root, store)
+    assert (len(now.links), now.errors, now.notes) == (20, (), ())
+    assert now.head == now.links[-1].commit
 
 
 def test_after_a_crash_the_next_entry_anchors_what_is_missing(root: Path, tmp_path: Path) -> None:
@@ -318,8 +318,8 @@ def test_a_signed_answer_counts(signing: Path, tmp_path: Path) -> None:
     signed = call(signing, "rev-parse", f"{REFS}/t^")
     own = f"gpg.ssh.allowedSignersFile={signing / 'allowed_signers'}"
     call(signing, "-c", own, "verify-commit", signed)
-    found = standing(signing, store, signed=True)
-    assert (found.errors, anchoring.bad_signatures(Anchor(signing, "t"), found.links)) == ((), [])
+    now = standing(signing, store, signed=True)
+    assert (now.errors, anchoring.bad_signatures(Anchor(signing, "t"), now.links)) == ((), [])
     other = repository(tmp_path / "other")
     shutil.copy(signing / "allowed_signers", other)
     anchoring.extend(Anchor(other, "t"), store)
@@ -355,8 +355,8 @@ def test_a_changed_signature_is_found(signing: Path, tmp_path: Path, what: str) 
     if what == "key withdrawn":
         for folder in (signing, other):
             (folder / "allowed_signers").write_text("")
-        found = standing(signing, store)
-        assert len(anchoring.bad_signatures(Anchor(signing, "t"), found.links)) == 2
+        now = standing(signing, store)
+        assert len(anchoring.bad_signatures(Anchor(signing, "t"), now.links)) == 2
     else:
         assert "a signature was changed or is gone" in faults(signing, store)[0]
     assert any(
@@ -392,8 +392,8 @@ def test_gpg_signs_as_well(root: Path, tmp_path: Path, monkeypatch: pytest.Monke
         assert faults(root, store, signed=True) == ()
         ((_, text),) = store.signatures().items()
         assert text.startswith("-----BEGIN PGP SIGNATURE-----")
-        found = standing(root, store)
-        assert anchoring.bad_signatures(Anchor(root, "t"), found.links) == []
+        now = standing(root, store)
+        assert anchoring.bad_signatures(Anchor(root, "t"), now.links) == []
     finally:
         subprocess.run(["gpgconf", "--kill", "all"], check=False)
         shutil.rmtree(home)

@@ -105,7 +105,7 @@ def test_a_hostile_lineage_is_named_by_every_command(root: Path, use: str, name:
     text = hostile_json.texts(files.read_json(path), hostile_json.LINEAGE)[name]
     path.write_text(text)
     registry, _ = version(root)
-    if name == "learnt from nothing":  # whoever can write the tags, too
+    if name == "learnt from nothing":  # by somebody who can write the tags, too
         registry.tags.set(1, {PARTITIONS: partitions_digest(json.loads(text))})
     run = every_use(root)[use]
     if use in {"review", "compare"}:
@@ -234,7 +234,7 @@ def test_a_digest_that_is_none_names_no_folder(root: Path, digest: str) -> None:
 
 
 def test_a_registered_model_that_never_ends_is_refused(root: Path) -> None:
-    """Whoever registers a hostile graph with all its digests still cannot make anyone run it."""
+    """A hostile graph that is registered with all its digests is still run by nobody."""
     folder = stored(root)
     made = hostile_graphs.endless()
     (folder / "model.onnx").write_bytes(made.SerializeToString())

@@ -50,8 +50,8 @@ def tables(raw: Path) -> dict[str, tuple[str, ...]]:
 
 def partitions(folder: Path) -> tuple[str, ...]:
     """The partitions of the table in this folder, sorted; raises as `tables` does."""
-    found = _checked(folder.parent, _entries(folder, folder.parent))
-    return found.get(folder.name, ())
+    by_table = _checked(folder.parent, _entries(folder, folder.parent))
+    return by_table.get(folder.name, ())
 
 
 def is_name(text: str) -> bool:
@@ -66,16 +66,16 @@ def shown(text: str) -> str:
 
 def _checked(raw: Path, entries: Iterator[tuple[Path, str]]) -> dict[str, tuple[str, ...]]:
     """The partitions by table; raises one DataError about all other entries that are wrong."""
-    found: dict[str, list[str]] = defaultdict(list)
+    names: dict[str, list[str]] = defaultdict(list)
     problems = []
     for path, kind in sorted(entries):
         problem = _problem(path, kind)
         if problem:
             problems.append(f"{shown(path.as_posix())} ({problem})")
         elif kind == FILE and path.suffix == SUFFIX:
-            found[path.parent.name].append(path.stem)
+            names[path.parent.name].append(path.stem)
         elif kind == FOLDER and len(path.parts) == 1:
-            found[path.name]
+            names[path.name]
     if problems:
         more = f" and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
         raise DataError(
@@ -85,7 +85,7 @@ def _checked(raw: Path, entries: Iterator[tuple[Path, str]]) -> dict[str, tuple[
             expected=EXPECTED,
             do=f"rename or delete {'them' if len(problems) > 1 else 'it'}",
         )
-    return {table: tuple(sorted(names)) for table, names in found.items()}
+    return {table: tuple(sorted(stems)) for table, stems in names.items()}
 
 
 def _problem(path: Path, kind: str) -> str:

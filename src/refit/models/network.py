@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -214,7 +214,9 @@ class FittedNetwork(FittedTorch[Network]):
 
     def to_onnx(self, graph: "Graph", features: "Features") -> str:
         """The nodes of `Network.forward` and of the task's prediction."""
-        outputs = _forward_in_onnx(self.module, graph, features)
+        from refit.models import network_export
+
+        outputs = network_export.add(self.module, graph, features)
         return self.task.to_onnx(graph, outputs, self.scale)
 
 
@@ -281,65 +283,3 @@ def _require_memory(shape: Shape, settings: NetworkParams) -> None:
         where="params.yaml, section `network`",
         do="make `hidden_width`, `hidden_layers`, `bins` or `embedding_width` smaller",
     )
-
-
-def _forward_in_onnx(network: Network, graph: "Graph", features: "Features") -> str:
-    """The nodes of `Network.forward` without dropout: (rows, K)."""
-    h = _numbers(graph, network, features.numbers())
-    h = _scaled(graph, h, network.numbers)
-    if network.shape.cardinalities:
-        h = graph.add("Add", h, _categories(graph, network, features.code_matrix()))
-    by_member = [-1, network.members, network.settings.hidden_width]
-    h = graph.add("Reshape", _silu(graph, h), graph.constant(by_member))
-    h = graph.add("Transpose", h, perm=[1, 0, 2])
-    for layer in network.hidden:
-        h = _silu(graph, _each_member(graph, h, cast("Linear", layer)))
-    outputs = _each_member(graph, h, network.head)
-    return graph.add("ReduceMean", outputs, graph.constant([0]), keepdims=0)
-
-
-def _numbers(graph: "Graph", network: Network, mapped: str) -> str:
-    """(rows, F) with NaN -> (rows, (T+2)*F), as Network._encode."""
-    missing = graph.add("IsNaN", mapped)
-    zero, one, outer = (graph.constant(np.array(v, np.float32)) for v in (0, 1, -OUTER_EDGE))
-    value = graph.add("Where", missing, zero, mapped)
-    binned = graph.add("Where", missing, outer, mapped)
-    binned = graph.add("Unsqueeze", binned, graph.constant([1]))
-    bins = graph.add("Sub", binned, _constant(graph, network.edges[:-1].unsqueeze(1)))
-    bins = graph.add("Mul", bins, _constant(graph, network.slopes))
-    bins = graph.add("Clip", bins, zero, one)
-    width = network.shape.numeric * network.settings.bins
-    flat = graph.add("Reshape", bins, graph.constant([-1, width]))
-    return graph.add("Concat", value, graph.to_float(missing), flat, axis=1)
-
-
-def _categories(graph: "Graph", network: Network, codes: str) -> str:
-    """The codes (rows, C) -> (rows, M*H), as the network embeds and multiplies them."""
-    shifted = graph.add("Add", codes, _constant(graph, network.offsets.long()))
-    embedded = graph.add("Gather", _constant(graph, network.table), shifted)
-    width = len(network.shape.cardinalities) * network.settings.embedding_width
-    flat = graph.add("Reshape", embedded, graph.constant([-1, width]))
-    return _scaled(graph, flat, network.categories)
-
-
-def _scaled(graph: "Graph", x: str, layer: ScaledLinear) -> str:
-    """(rows, columns) -> (rows, M*H)."""
-    biases = [] if layer.bias is None else [_constant(graph, layer.bias)]
-    return graph.add("Gemm", x, _constant(graph, layer.scaled()), *biases, transB=1)
-
-
-def _each_member(graph: "Graph", x: str, layer: Linear) -> str:
-    """(M, rows, I) -> (M, rows, O)."""
-    weight = layer.weight.view(layer.groups, -1, layer.weight.shape[1]).transpose(1, 2)
-    product = graph.add("MatMul", x, _constant(graph, weight))
-    if layer.bias is None:
-        return product
-    return graph.add("Add", product, _constant(graph, layer.bias.view(layer.groups, 1, -1)))
-
-
-def _silu(graph: "Graph", x: str) -> str:
-    return graph.add("Mul", x, graph.add("Sigmoid", x))
-
-
-def _constant(graph: "Graph", tensor: Tensor) -> str:
-    return graph.constant(tensor.detach().contiguous().numpy())

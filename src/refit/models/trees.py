@@ -43,7 +43,21 @@ def boost(
         categorical_feature=list(range(numeric, numeric + len(data.cardinalities))),
         params={"verbose": -1},
     )
-    fixed = {
+    valid, stopping = [], []
+    if patience is not None:
+        valid = [train.create_valid(rows(data.validation), data.validation.target)]
+        stopping = [lightgbm.early_stopping(patience, verbose=False)]
+    return lightgbm.train(
+        options | _fixed(data, seed, threads),
+        train,
+        num_boost_round=rounds,
+        valid_sets=valid,
+        callbacks=[*callbacks, *stopping],
+    )
+
+
+def _fixed(data: Data, seed: int, threads: int) -> dict[str, Any]:
+    return {
         "objective": data.task.boosting_objective,
         "seed": seed,
         "num_threads": threads,
@@ -52,18 +66,6 @@ def boost(
         "verbose": -1,
         **({"num_class": data.classes} if data.classes else {}),
     }
-    if patience is None:
-        return lightgbm.train(
-            options | fixed, train, num_boost_round=rounds, callbacks=[*callbacks]
-        )
-    validation = train.create_valid(rows(data.validation), data.validation.target)
-    return lightgbm.train(
-        options | fixed,
-        train,
-        num_boost_round=rounds,
-        valid_sets=[validation],
-        callbacks=[*callbacks, lightgbm.early_stopping(patience, verbose=False)],
-    )
 
 
 def rows(arrays: Arrays) -> np.ndarray:

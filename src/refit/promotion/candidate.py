@@ -27,6 +27,17 @@ if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
     from refit.serving.sandbox import Trial
 
+INPUTS = (
+    paths.EVALUATION,
+    paths.BUNDLE,
+    paths.BASELINE / "validation",
+    paths.HOLDOUT,
+    paths.PREPARED / "validation.parquet",
+    paths.PREPARED / "validation/target.npy",
+    paths.PREPARED / prepared.DESCRIPTION,
+    paths.VALIDATION,
+)
+"""The files and folders that a decision reads."""
 TRIED = 100
 """Rows that the model is tried on."""
 LISTED = 5
@@ -131,19 +142,6 @@ class Candidate:
         return str(params.load(self.root / paths.PARAMS)["evaluate"]["block"])
 
 
-READ = (
-    paths.EVALUATION,
-    paths.BUNDLE,
-    paths.BASELINE / "validation",
-    paths.HOLDOUT,
-    paths.PREPARED / "validation.parquet",
-    paths.PREPARED / "validation/target.npy",
-    paths.PREPARED / prepared.DESCRIPTION,
-    paths.VALIDATION,
-)
-"""The files and folders that a decision reads."""
-
-
 def require_as_recorded(candidate: Candidate) -> None:
     """Compare what a decision reads with what DVC recorded when the stages ran.
 
@@ -152,7 +150,7 @@ def require_as_recorded(candidate: Candidate) -> None:
     """
     record = recorded.outputs(candidate.root)
     if record is not None:
-        record.require_files(path for place in READ for path in record.below(place))
+        record.require_files(path for place in INPUTS for path in record.below(place))
 
 
 def load(root: Path) -> Candidate:

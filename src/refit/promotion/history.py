@@ -51,12 +51,12 @@ def examine(root: Path) -> Findings:
 
     signed = policy.read(root).asks_for_a_signature
     anchor = Anchor(root, params.dataset_name(root / paths.PARAMS))
-    found = reading.ask(
+    standing = reading.ask(
         root, lambda reader: anchoring.standing(anchor, reader.ledger, signed=signed)
     )
     errors = reading.ask(root, partial(_errors, anchor=anchor))
-    signatures = anchoring.bad_signatures(anchor, found.links)
-    return Findings(errors=(*errors, *found.errors, *signatures), notes=found.notes)
+    signatures = anchoring.bad_signatures(anchor, standing.links)
+    return Findings(errors=(*errors, *standing.errors, *signatures), notes=standing.notes)
 
 
 def _errors(reader: Reader, anchor: Anchor) -> list[str]:

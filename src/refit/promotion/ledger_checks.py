@@ -91,13 +91,13 @@ def changed_grades(ledger: Ledger, versions: Versions) -> Iterator[str]:
 
 def _changed_records(version: Version, entries: Sequence[Entry]) -> Iterator[str]:
     wanted = {record_tag(entry.grade): entry.evidence for entry in entries}
-    found = {
+    stored = {
         tag: text_digest(text)
         for tag, text in version.tags.items()
         if tag.startswith(REPRODUCED) or tag == DIFFERS
     }
-    for tag in sorted(wanted.keys() | found.keys()):
-        if wanted.get(tag) != found.get(tag):
+    for tag in sorted(wanted.keys() | stored.keys()):
+        if wanted.get(tag) != stored.get(tag):
             yield (
                 f"the tag {tag} of version {version.number} is not what the ledger entered of that"
                 " reproduction"

@@ -78,5 +78,5 @@ def refused(version: Version, what: str) -> RegistryError:
         what,
         where=f"version {version.number}",
         expected="what was registered",
-        do="restore the artifact store from a backup, or choose another version",
+        do=contents.RESTORE,
     )

@@ -5,8 +5,8 @@
 A commit holds the entry's text (`entry.json`) and its signature, if it has one; its parent is the
 commit of the entry before. It has the entry's date and no other content, so its id is a function of
 the ledger: every machine makes the same commits, and a ledger that agrees with the ref agrees with
-everything behind it. Whoever can write the database but not the repository can change neither the
-commits nor the ref. The commit of a repair has a second parent, the line that it gives up.
+everything behind it. Anyone who can write the database but not the repository can change neither
+the commits nor the ref. The commit of a repair has a second parent, the line that it gives up.
 
 Branch, index and files stay as they are, and no Git identity is needed.
 """
@@ -119,10 +119,10 @@ class Anchor:
         made = git_signatures.commit_signed(
             self.root, tree.id, parents, message, _identity(link.entry)
         )
-        found = git_signatures.read(self.root, [made])[made]
-        if not found.is_of(link.entry.who):
+        signature = git_signatures.read(self.root, [made])[made]
+        if not signature.is_of(link.entry.who):
             raise SetupError(
-                f"the entry was signed, but its signature is {found}",
+                f"the entry was signed, but its signature is {signature}",
                 got=f"an entry of {link.entry.who}",
                 expected="a valid signature by an allowed signer with the same mail",
                 do=git_signatures.HOW,

@@ -87,12 +87,12 @@ def confirm(anchor: Anchor, ledger: LedgerReader, *, signed: bool) -> None:
     Raises:
         RegistryError: the ledger is not the one that was anchored, or lacks a signature.
     """
-    found = standing(anchor, ledger, signed=signed)
-    if found.errors:
+    now = standing(anchor, ledger, signed=signed)
+    if now.errors:
         raise RegistryError(
             "the ledger contradicts its anchor in Git, so nothing is decided on it",
-            got="; ".join(found.errors),
-            do=FIX if found.links else f"{FIX}; or start a new ledger: {_restart(anchor)}",
+            got="; ".join(now.errors),
+            do=FIX if now.links else f"{FIX}; or start a new ledger: {_restart(anchor)}",
         )
     extend(anchor, ledger)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from refit.core.errors import RegistryError
+from refit.core.printable import one_line
 from refit.registry.version import Version
 from refit.serving.digest import FILES
 
@@ -99,5 +100,5 @@ def others(client: "MlflowClient", version: Version, folder: str) -> tuple[str, 
 
 
 def _shown(text: object) -> str:
-    """A foreign text, cut where it is long, its control characters escaped."""
-    return repr(str(text)[:SHOWN])[1:-1]
+    """A foreign text on one line, cut where it is long."""
+    return one_line(str(text)[:SHOWN])

@@ -12,14 +12,14 @@ from refit.core.errors import RegistryError
 from refit.registry.client import Connection
 from refit.registry.entry import Entry
 from refit.registry.ledger import Ledger, append_entry, read_ledger, unsigned
-from refit.registry.reader import whole
+from refit.registry.reader import whole_number
 from refit.tracking import errors
 
 SUFFIX = "-ledger"
 ENTRY = "refit.entry"
 """Tag that holds an entry's text."""
-SIGNATURE = "refit.signature"
-"""Tag that holds an entry's signature, if it has one."""
+SIGNATURE = "refit.entry-signature"
+"""Tag that holds the signature of an entry, if a person signed it."""
 ENTRY_NUMBER = "the number of an entry"
 """What errors call it."""
 SOURCE = "refit:/ledger"
@@ -75,7 +75,9 @@ class LedgerStore:
                     order_by=["version_number ASC"],
                     page_token=token,
                 )
-            yield from ((whole(version.version, ENTRY_NUMBER), version.tags) for version in page)
+            yield from (
+                (whole_number(version.version, ENTRY_NUMBER), version.tags) for version in page
+            )
             token = page.token
             if not token:
                 return

@@ -61,7 +61,7 @@ class Reader(Protocol):
         """The ledger of decisions about them."""
 
 
-def whole(value: object, what: str) -> int:
+def whole_number(value: object, what: str) -> int:
     """A stored whole number.
 
     Raises:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from refit.registry.ledger import Ledger, read_ledger
 from refit.registry.ledger_store import ENTRY, ENTRY_NUMBER, SIGNATURE, SUFFIX
-from refit.registry.reader import whole
+from refit.registry.reader import whole_number
 from refit.registry.version import DIGEST, NUMBER, Place, Version
 from refit.workspace.project import mlflow_uri
 
@@ -73,7 +73,7 @@ class SqliteVersions:
                 " where name = ? and key = ? and value = ? order by version",
                 (self.database.name, DIGEST, digest),
             ).fetchone()
-        return None if row is None else self._get(whole(row[0], NUMBER))
+        return None if row is None else self._get(whole_number(row[0], NUMBER))
 
     def all(self) -> list[Version]:
         """Every version, the oldest first."""
@@ -96,7 +96,7 @@ class SqliteVersions:
             ).fetchall()
         return [
             Place(
-                version=whole(version, NUMBER),
+                version=whole_number(version, NUMBER),
                 source=str(source or ""),
                 stored=str(stored or ""),
                 run=str(run or ""),
@@ -128,10 +128,10 @@ class SqliteVersions:
                 tags.setdefault(version, {})[key] = "" if value is None else str(value)
         return [
             Version(
-                number=whole(version, NUMBER),
+                number=whole_number(version, NUMBER),
                 digest=tags.get(version, {}).get(DIGEST, ""),
                 run=str(run or ""),
-                created=whole(created, f"the time of version {version}"),
+                created=whole_number(created, f"the time of version {version}"),
                 tags=tags.get(version, {}),
             )
             for version, run, created in rows
@@ -151,7 +151,7 @@ class SqliteAliases:
                 "select version from registered_model_aliases where name = ? and alias = ?",
                 (self.database.name, alias),
             ).fetchone()
-        return None if row is None else whole(row[0], f"the alias {alias}")
+        return None if row is None else whole_number(row[0], f"the alias {alias}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,9 @@ class SqliteLedger:
                 " where v.name = ? and v.current_stage != 'Deleted_Internal' order by v.version",
                 (key, f"{self.database.name}{SUFFIX}"),
             ).fetchall()
-        return [(whole(number, ENTRY_NUMBER), value and str(value)) for number, value in rows]
+        return [
+            (whole_number(number, ENTRY_NUMBER), value and str(value)) for number, value in rows
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from refit.core.errors import RegistryError
 from refit.registry.artifacts import Artifacts
 from refit.registry.client import Connection
 from refit.registry.ledger import EntryTags
-from refit.registry.reader import whole
+from refit.registry.reader import whole_number
 from refit.registry.version import DIGEST, EXAMPLES, NUMBER, SIGNATURE_TAG, Place, Version
 from refit.tracking import errors
 from refit.tracking.client import FINGERPRINT
@@ -92,7 +92,7 @@ class Versions:
             if not errors.is_missing(error):
                 raise
         return Place(
-            version=whole(stored.version, NUMBER),
+            version=whole_number(stored.version, NUMBER),
             source=stored.source or "",
             stored=address or "",
             run=run,
@@ -173,9 +173,9 @@ class Versions:
 def _version(stored: Any) -> Version:
     """The value of MLflow's ModelVersion."""
     return Version(
-        number=whole(stored.version, NUMBER),
+        number=whole_number(stored.version, NUMBER),
         digest=stored.tags.get(DIGEST, ""),
         run=stored.run_id or "",
-        created=whole(stored.creation_timestamp, f"the time of version {stored.version}"),
+        created=whole_number(stored.creation_timestamp, f"the time of version {stored.version}"),
         tags=dict(stored.tags),
     )

@@ -13,26 +13,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 import polars as pl
 
 from refit.core import files
 from refit.core.errors import DataError
 from refit.data.encoder import as_float
+from refit.dataset import PREDICTION
 from refit.serving import lineage_schema
 from refit.serving import signature as signatures
 from refit.serving.digest import LINEAGE, MODEL, SIGNATURE
 from refit.serving.lineage_schema import NAMED
+from refit.serving.onnx_session import BATCH, open_session
 
-BATCH = 4096
-"""Rows that are predicted at a time."""
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 FEW = 8
 """Up to this many rows, Python's own numbers are faster than a column at a time."""
-
-
 NUMBERS: frozenset[type] = frozenset({int, float, bool, type(None)})
 TEXTS: frozenset[type] = frozenset({str, type(None)})
 
@@ -45,15 +45,10 @@ class Bundle:
     signature: Mapping[str, Any]
 
     @cached_property
-    def session(self) -> onnxruntime.InferenceSession:
-        """ONNX Runtime's session, on one thread, so that sums are always in the same order."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+    def session(self) -> "InferenceSession":
+        """ONNX Runtime's session of the model."""
         try:
-            return onnxruntime.InferenceSession(
-                str(self.folder / MODEL), options, providers=["CPUExecutionProvider"]
-            )
+            return open_session(self.folder / MODEL)
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             raise DataError(
                 "the model cannot be loaded",
@@ -77,7 +72,7 @@ class Bundle:
         """
         feeds = self._few_feeds(rows)
         if feeds is not None:
-            prediction: np.ndarray = self.session.run(["prediction"], feeds)[0]
+            prediction: np.ndarray = self.session.run([PREDICTION], feeds)[0]
             return prediction
         frame = rows if isinstance(rows, pl.DataFrame) else _one_row(rows)
         self._require(frame)
@@ -86,9 +81,9 @@ class Bundle:
             return np.empty((0, classes) if classes else (0,), np.float32)
         feeds = {entry["name"]: _feed(frame[entry["name"]], entry) for entry in self._inputs}
         parts = [
-            self.session.run(
-                ["prediction"], {n: c[start : start + BATCH] for n, c in feeds.items()}
-            )[0]
+            self.session.run([PREDICTION], {n: c[start : start + BATCH] for n, c in feeds.items()})[
+                0
+            ]
             for start in range(0, frame.height, BATCH)
         ]
         return np.concatenate(parts)

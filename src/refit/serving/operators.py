@@ -18,9 +18,9 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, helper
 
 from refit.core.errors import DataError
+from refit.dataset import PREDICTION
 from refit.serving.onnx_graph import IR_VERSION, OPSET
 
-OUTPUT = "prediction"
 LISTED = 3
 """Problems that an error lists."""
 
@@ -95,7 +95,7 @@ def require(model: onnx.ModelProto, signature: Mapping[str, Any], where: str) ->
             where=where,
             got="; ".join(problems[:LISTED]) + more,
             expected="a graph of known operators from the columns of the signature to one"
-            f" `{OUTPUT}`",
+            f" `{PREDICTION}`",
             do="restore the bundle, or use another; docs/models.md says what a graph may hold",
         )
 
@@ -181,7 +181,7 @@ def _not_of(signature: Mapping[str, Any], graph: onnx.GraphProto) -> Iterator[st
         kind = inputs[name]
         if kind.elem_type != expected[name] or len(kind.shape.dim) != 1 or name in constants:
             yield f"an input {_word(name)} that is no column of its type"
-    if [each.name for each in graph.output] != [OUTPUT]:
+    if [each.name for each in graph.output] != [PREDICTION]:
         names = (_word(each.name) for each in graph.output[:LISTED])
         yield f"{len(graph.output)} outputs ({', '.join(names)})"
         return

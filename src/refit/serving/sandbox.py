@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 
 from refit.core import orphans
 from refit.core.errors import DataError
 from refit.data.encoder import as_float
 from refit.serving.digest import MODEL
+from refit.workspace import memory
+from refit.workspace.memory import GIB
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +36,6 @@ PROGRAM = ("-m", "refit.serving.trial")
 """What Python runs in the child."""
 KEPT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 """Variables that the child inherits."""
-GIB = 2**30
 LEAST = 2 * GIB
 """Bytes of address space that a trial gets in any case; most of them are never used."""
 FULL = ("bad_alloc", "MemoryError", "allocate memory")
@@ -120,8 +120,7 @@ def trying(model: "Bundle", rows: "pl.DataFrame", limits: Limits | None = None) 
         limits: of the child; generous ones by default.
     """
     limits = limits or Limits()
-    memory = limits.memory or max(psutil.virtual_memory().available, LEAST)
-    limits = replace(limits, memory=memory)
+    limits = replace(limits, memory=limits.memory or max(memory.free(), LEAST))
     where = str(model.folder / MODEL)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as request:
         json.dump(_request(model, rows, limits), request)

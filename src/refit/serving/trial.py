@@ -17,11 +17,11 @@ import onnxruntime
 
 from refit.core.errors import DataError
 from refit.core.orphans import die_with_parent
+from refit.dataset import PREDICTION
 from refit.serving import operators
+from refit.serving.onnx_session import BATCH, FATAL, open_session
 
-BATCH = 4096
-"""Rows of the last prediction, made of the request's rows: as many as are served at a time."""
-FULL = ("bad_alloc", "bad allocation", "allocate memory")
+OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "allocate memory")
 """What ONNX Runtime says when it gets no memory."""
 
 
@@ -63,9 +63,6 @@ def _try(request: Mapping[str, Any]) -> list[Any]:
     signature = request["signature"]
     path = Path(request["model"])
     operators.require(operators.read(path), signature, str(path))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     columns = {
         each["name"]: np.array(
             request["columns"][each["name"]], np.float64 if each["type"] == "number" else object
@@ -74,9 +71,7 @@ def _try(request: Mapping[str, Any]) -> list[Any]:
     }
     rows = len(next(iter(columns.values())))
     with _Translated("the model cannot be loaded"):
-        session = onnxruntime.InferenceSession(
-            request["model"], options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(path, FATAL)
     few = _predict(session, columns, rows, len(signature["classes"]))
     many = {name: np.resize(column, BATCH) for name, column in columns.items()}
     _predict(session, many, BATCH, len(signature["classes"]))
@@ -87,7 +82,7 @@ def _predict(
     session: onnxruntime.InferenceSession, columns: dict[str, np.ndarray], rows: int, classes: int
 ) -> np.ndarray:
     with _Translated("the model fails on example rows"):
-        predicted = session.run([operators.OUTPUT], columns)[0]
+        predicted = session.run([PREDICTION], columns)[0]
     expected = (rows, classes) if classes else (rows,)
     if not isinstance(predicted, np.ndarray) or predicted.dtype != np.float32:
         kind = getattr(predicted, "dtype", type(predicted).__name__)
@@ -110,7 +105,7 @@ class _Translated:
         if not isinstance(error, Exception) or isinstance(error, MemoryError):
             return
         text = str(error)
-        if any(sign in text for sign in FULL):
+        if any(sign in text for sign in OUT_OF_MEMORY):
             raise MemoryError from error
         raise Refused(f"{self._problem}: {text.splitlines()[0][:300] if text else kind}") from error
 
