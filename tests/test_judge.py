@@ -43,7 +43,7 @@ def champion(root: Path, factor: float = 1.0, trained_on: Iterable[str] = ()) ->
     folder = root / "champion"
     shutil.copytree(root / paths.BUNDLE, folder, dirs_exist_ok=True)
     model = onnx.load(folder / "model.onnx")
-    head = next(node for node in reversed(model.graph.node) if node.op_type == "Gemm")
+    head = next(node for node in reversed(model.graph.node) if node.op_type == "MatMul")
     for constant in model.graph.initializer:
         if constant.name == head.input[1]:
             array = numpy_helper.to_array(constant) * factor
