@@ -19,7 +19,9 @@ def start(watch: Watch, *, until: str | None, force: bool) -> None:
     logging.raiseExceptions = False  # Prefect would print each batch of log lines that it lost
     try:
         state = retrain(until=until, force=force, return_state=True)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, RuntimeError) as error:
+        if not _is_lost_connection(error):
+            raise
         raise ServerLostError(
             "the Prefect server was lost while the run was at work",
             got=str(error),
@@ -30,3 +32,8 @@ def start(watch: Watch, *, until: str | None, force: bool) -> None:
         watcher.reset(token)
     if not state.is_completed():
         raise PipelineError(state.message or f"the run ended as {state.name}")
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    """Prefect wraps the error of its first request in a RuntimeError."""
+    return isinstance(error, httpx.HTTPError) or isinstance(error.__cause__, httpx.HTTPError)

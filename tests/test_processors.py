@@ -36,7 +36,7 @@ def main() -> None:
     sys.stdout, output = sys.stderr, sys.stdout
     digest = hashlib.sha256()
     for task, outputs, batch, width in (
-        ("binary", 1, 1024, 192),  # the blocks of the real network
+        ("binary", 1, 512, 128),  # the blocks of the real network
         ("multiclass", 3, 96, 24),
         ("regression", 1, 90, 23),  # nothing is a multiple of a vector's length
     ):
@@ -71,7 +71,7 @@ def train(task: str, outputs: int, batch: int, width: int, level: Any) -> bytes:
         epochs=2,
         patience=2,
         batch_size=batch,
-        learning_rate=0.002,
+        learning_rate=0.004,
         warmup_share=0.1,
         weight_decay=0.1,
         clip_norm=1.0,

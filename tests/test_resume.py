@@ -93,7 +93,15 @@ class Stage:
 def uninterrupted(projects: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stage, str]:
     """The stage after a run to its end, and the digest of its model."""
     copy = projects("pumps").copy(tmp_path_factory.mktemp("resume") / "pumps")
-    copy.change("network", batch_size=2, epochs=6, patience=6, dropout=0.2, hidden_width=32)
+    copy.change(
+        "network",
+        batch_size=2,
+        epochs=6,
+        patience=6,
+        dropout=0.2,
+        hidden_width=32,
+        learning_rate=0.002,
+    )
     code = copy.root / "src/refit/training/loop.py"
     code.write_text(
         code.read_text().replace("CHECKPOINT_SECONDS = 30.0", "CHECKPOINT_SECONDS = 0.1")
