@@ -275,7 +275,7 @@ def test_a_tampered_bundle_is_refused(root: Path, tmp_path: Path) -> None:
 
 
 def test_the_sqlite_reader_gives_the_answers_of_mlflow(root: Path, tmp_path: Path) -> None:
-    """Ledger, aliases, versions and tags read from SQLite are the same as MLflow's."""
+    """Ledger, aliases, versions, tags and artifacts are read from SQLite as from MLflow."""
     with pytest.raises(UnknownError):
         SqliteReader.open(tmp_path, "read")
     registry = registered(root, "read", tmp_path, 2)
@@ -290,6 +290,10 @@ def test_the_sqlite_reader_gives_the_answers_of_mlflow(root: Path, tmp_path: Pat
         assert reader.versions.find(digest) == registry.versions.find(digest)
         assert reader.versions.entry_tags() == registry.versions.entry_tags()
         assert reader.versions.all() == registry.versions.all()
+    second = registry.versions.get(2)
+    assert reader.artifacts.others(second) == registry.artifacts.others(second) == ()
+    connect(root).log_text(second.run, "", f"bundle-{second.digest[:12]}/model.pkl")
+    assert reader.artifacts.others(second) == registry.artifacts.others(second) == ("model.pkl",)
     connect(root).delete_model_version("read-ledger", "1")
     assert reader.ledger.read() == registry.ledger.read()
     assert reader.versions.find("c" * 64) is None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
-from refit.registry.artifacts import bundle_folder
+from refit.registry.artifact_store import bundle_folder
 from refit.registry.entry import Entry, PolicyKind, text_digest
 from refit.registry.ledger import Ledger
 from refit.registry.version import DIFFERS, GRADE, OUTCOME, REPRODUCED, Place, Version

@@ -8,6 +8,7 @@ whatever that is (a folder, a bucket, MLflow's own server).
 Of a bundle's folder only the bundle's own files are taken. Others are named, and never read.
 """
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -30,21 +31,25 @@ SHOWN = 200
 """Characters of an address that an error shows."""
 
 
-def require_own_place(client: "MlflowClient", run: str, name: str) -> None:
+def bundle_folder(digest: str) -> str:
+    """The folder of a bundle among the artifacts of its run."""
+    return f"bundle-{digest[:12]}"
+
+
+def require_own_place(address: str, location: str, run: str, name: str) -> None:
     """Raise RegistryError unless the files of a run lie where MLflow puts them.
 
     Args:
-        client: of the registry.
+        address: of the run's files.
+        location: the folder of all artifacts of the run's experiment.
         run: its id.
         name: of the registered model.
     """
-    info = client.get_run(run).info
-    location = str(client.get_experiment(info.experiment_id).artifact_location)
-    if not below(str(info.artifact_uri), location, run):
+    if not below(address, location, run):
         raise RegistryError(
             "the registry sends readers of a version's files to another place",
             where=f"registered model {name}, run {_shown(run)}",
-            got=_shown(info.artifact_uri),
+            got=_shown(address),
             expected=f"an address below {_shown(location)}, the artifacts of its experiment",
             do="restore MLflow's database from a backup; nothing was read from there",
         )
@@ -93,10 +98,9 @@ def take(client: "MlflowClient", version: Version, folder: str, target: Path) ->
     return bundle
 
 
-def others(client: "MlflowClient", version: Version, folder: str) -> tuple[str, ...]:
-    """The names beside the bundle's own files, sorted; a program may print them."""
-    names = {PurePosixPath(each.path).name for each in client.list_artifacts(version.run, folder)}
-    return tuple(map(_shown, sorted(names - {*OWN_FILES})))
+def others(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that are not of a bundle's own files, sorted; a program may print them."""
+    return tuple(map(_shown, sorted({*names} - {*OWN_FILES})))
 
 
 def _shown(text: object) -> str:

@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from refit.core import files, paths
 from refit.core.errors import RegistryError
 from refit.registry import artifact_store, contents
-from refit.registry.artifact_store import EXAMPLES_FILE
+from refit.registry.artifact_store import EXAMPLES_FILE, bundle_folder
 from refit.registry.client import Connection
 from refit.registry.version import Version
 from refit.serving.digest import FILES, LINEAGE, SIGNATURE
@@ -39,11 +39,6 @@ class Upload:
     """Address of the bundle, as MLflow names it."""
     signature_digest: str
     examples_digest: str
-
-
-def bundle_folder(digest: str) -> str:
-    """The folder of a bundle among the artifacts of its run."""
-    return f"bundle-{digest[:12]}"
 
 
 class Artifacts:
@@ -123,7 +118,8 @@ class Artifacts:
         """
         try:
             with self._files_of(version, "artifacts cannot be read") as client:
-                return artifact_store.others(client, version, bundle_folder(version.digest))
+                listed = client.list_artifacts(version.run, bundle_folder(version.digest))
+                return artifact_store.others(PurePosixPath(each.path).name for each in listed)
         except RegistryError as error:
             if errors.is_missing(error):
                 return ()
@@ -162,9 +158,16 @@ class Artifacts:
         """Read files of the version's run, after a look at where MLflow says that they lie."""
         with self._connection.reading(problem) as client:
             if version.run not in self._own_runs:
-                artifact_store.require_own_place(client, version.run, self._connection.name)
-                self._own_runs.add(version.run)
+                self._require_own_place(client, version.run)
             yield client
+
+    def _require_own_place(self, client: "MlflowClient", run: str) -> None:
+        info = client.get_run(run).info
+        location = str(client.get_experiment(info.experiment_id).artifact_location)
+        artifact_store.require_own_place(
+            str(info.artifact_uri), location, run, self._connection.name
+        )
+        self._own_runs.add(run)
 
     def attach(self, version: Version, texts: Mapping[str, str], description: str) -> None:
         """Log texts, by file name, to the version's run, and describe the version in Markdown."""

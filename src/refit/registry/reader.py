@@ -35,6 +35,13 @@ class AliasReader(Protocol):
         """The number that an alias names, even if that version was deleted."""
 
 
+class ArtifactReader(Protocol):
+    """Reads what lies beside bundles."""
+
+    def others(self, version: Version) -> Sequence[str]:
+        """The names of files and folders beside the version's bundle that are not its own."""
+
+
 class LedgerReader(Protocol):
     """Reads the ledger."""
 
@@ -55,6 +62,10 @@ class Reader(Protocol):
     @property
     def aliases(self) -> AliasReader:
         """Their aliases."""
+
+    @property
+    def artifacts(self) -> ArtifactReader:
+        """Their artifacts."""
 
     @property
     def ledger(self) -> LedgerReader:

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from refit.registry import artifact_store
 from refit.registry.ledger import Ledger, read_ledger
 from refit.registry.ledger_store import ENTRY, ENTRY_NUMBER, SIGNATURE, SUFFIX
 from refit.registry.reader import whole_number
@@ -155,6 +157,35 @@ class SqliteAliases:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SqliteArtifacts:
+    """Reads what lies beside bundles, where artifacts are files of this machine."""
+
+    database: Database
+
+    def others(self, version: Version) -> tuple[str, ...]:
+        """The names of files and folders beside the version's bundle that are not its own.
+
+        Raises:
+            RegistryError: the registry names another place than MLflow's own.
+            UnknownError: they are not files of this machine.
+        """
+        places = {p.version: p for p in SqliteVersions(database=self.database).places()}
+        place = places.get(version.number)
+        if place is None or not place.run:
+            return ()
+        artifact_store.require_own_place(place.run, place.runs, version.run, self.database.name)
+        url = urlsplit(place.run)
+        if url.scheme not in {"", "file"}:
+            raise UnknownError(place.run)
+        folder = Path(unquote(url.path)) / artifact_store.bundle_folder(version.digest)
+        return artifact_store.others(each.name for each in _children(folder))
+
+
+def _children(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+@dataclass(frozen=True, kw_only=True)
 class SqliteLedger:
     """Reads the ledger."""
 
@@ -193,6 +224,7 @@ class SqliteReader:
 
     versions: SqliteVersions
     aliases: SqliteAliases
+    artifacts: SqliteArtifacts
     ledger: SqliteLedger
 
     @classmethod
@@ -210,5 +242,6 @@ class SqliteReader:
         return cls(
             versions=SqliteVersions(database=database),
             aliases=SqliteAliases(database=database),
+            artifacts=SqliteArtifacts(database=database),
             ledger=SqliteLedger(database=database),
         )

@@ -18,7 +18,7 @@ from refit.core.errors import DataError, RegistryError
 from refit.dataset_card import About
 from refit.promotion import evidence
 from refit.registry import contents
-from refit.registry.artifacts import bundle_folder
+from refit.registry.artifact_store import bundle_folder
 from refit.registry.ledger import Ledger
 from refit.registry.registry import Registry
 from refit.registry.version import Version

@@ -12,7 +12,8 @@ from refit.core.errors import RefitError
 from refit.pipeline import stage_deps
 from refit.pipeline.dvc import open_pipeline
 from refit.promotion import history
-from refit.registry.registry import Registry
+from refit.registry import reading
+from refit.registry.reader import Reader
 from refit.registry.sqlite_reader import SqliteReader, UnknownError
 from refit.tracking.client import connect
 from refit.workflow import unchanged
@@ -149,8 +150,7 @@ def _ledger(root: Path) -> Check:
 def _bundles(root: Path) -> Check:
     """Files beside the bundles of the champion and of the version that waits."""
 
-    def others() -> list[str]:
-        registry = Registry.open(root)
+    def others(registry: Reader) -> list[str]:
         ledger = registry.ledger.read()
         numbers = dict.fromkeys(n for n in (ledger.champion, ledger.waiting) if n is not None)
         return [
@@ -161,7 +161,7 @@ def _bundles(root: Path) -> Check:
 
     return _problems(
         "bundles",
-        others,
+        lambda: reading.ask(root, others),
         right="no files beside the bundles that are live or wait",
         fix="delete these files in the artifact store; Refit never loads them, other programs may",
     )
