@@ -48,6 +48,28 @@ def test_nodes_come_in_the_order_of_execution(repo: Any) -> None:
     assert [dvc_internals.has_run(node) for node in nodes] == [True, True, False]
 
 
+def test_a_stage_is_computed_without_being_recorded(repo: Any, repository: Any) -> None:
+    """Its result is in the run cache, from where `reproduce` restores and records it."""
+    repository.define(
+        STAGES.replace("cat data/rows/*.csv", "echo first >> ran; cat data/rows/*.csv")
+    )
+    (node,) = dvc_internals.compute(repo, "first", force=False, run_env={})
+    assert dvc_internals.keeps_results(node)
+    assert not (repository.root / "dvc.lock").exists()
+    (repository.root / "first.out").unlink()
+    repo.reproduce("first", single_item=True)
+    assert repository.read("first.out") == "1\n2\n"
+    assert "  first:" in repository.read("dvc.lock")
+    assert repository.ran() == ["first"]
+    assert dvc_internals.compute(repo, "first", force=False, run_env={}) == []
+
+
+def test_each_stage_is_listed_with_what_it_needs(repo: Any) -> None:
+    """In the order of execution, without tracked data."""
+    assert dvc_internals.needs(repo) == {"first": set(), "second": {"first"}}
+    assert list(dvc_internals.needs(repo)) == ["first", "second"]
+
+
 @pytest.mark.parametrize("status", [3, 137, -9])
 def test_the_status_of_a_command_is_in_the_exception(
     repo: Any, repository: Any, status: int

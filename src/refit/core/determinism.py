@@ -70,9 +70,13 @@ def threads(level: Level) -> int:
         raise ConfigError(
             f"{THREADS} must be a number of threads", got=repr(given), expected="1 or more"
         )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    wanted = cores if given is None else int(given)
+    wanted = cores() if given is None else int(given)
     return min(wanted, MOST_THREADS) if level == "threads" else wanted
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def apply(level: Level = STRICTEST) -> None:

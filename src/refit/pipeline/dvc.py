@@ -6,9 +6,10 @@ run at a time work in a folder; a run waits for a `dvc repro` there, which holds
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from refit.core import paths
 from refit.core.errors import PipelineError
 from refit.core.orphans import PARENT
 from refit.data import raw_files
-from refit.pipeline import dvc_internals, run_cache
+from refit.pipeline import ahead, dvc_internals, run_cache
+from refit.pipeline.ahead import Ahead, StageResult
 from refit.pipeline.dvc_internals import Warnings
 from refit.pipeline.repository import Repository, open_repository, require_repositories
 from refit.pipeline.run_cache import SeveralResults
@@ -30,19 +32,15 @@ UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 """Makes the lines of a Python stage visible as they are printed; no result depends on it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageResult:
-    """What became of one stage in one run."""
-
-    stage: str
-    outcome: Outcome
-    reason: str
-    seconds: float
+_opened: dict[tuple[Path, int], "Pipeline"] = {}
+"""The open pipelines of this process, by root and thread."""
 
 
 @contextlib.contextmanager
 def open_pipeline(root: Path, *, wait: float = WAIT) -> Iterator["Pipeline"]:
     """The pipeline of the project at `root`, for one run at a time.
+
+    A thread that has opened it gets the same again.
 
     Args:
         root: the folder of dvc.yaml.
@@ -53,6 +51,10 @@ def open_pipeline(root: Path, *, wait: float = WAIT) -> Iterator["Pipeline"]:
         DataError: a file of data/raw cannot be a partition.
     """
     root = root.resolve()
+    key = root, threading.get_ident()
+    if key in _opened:
+        yield _opened[key]
+        return
     require_repositories(root)
     raw_files.tables(root / paths.RAW)  # before DVC opens what may never end
     with (
@@ -61,7 +63,11 @@ def open_pipeline(root: Path, *, wait: float = WAIT) -> Iterator["Pipeline"]:
         open_repository(root, wait=wait) as repository,
     ):
         repository.remove_leftovers()
-        yield Pipeline(repository=repository, warnings=dvc_internals.silence())
+        _opened[key] = Pipeline(repository=repository, warnings=dvc_internals.silence())
+        try:
+            yield _opened[key]
+        finally:
+            _opened.pop(key).ahead.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ class Pipeline:
 
     repository: Repository
     warnings: Warnings
+    ahead: Ahead = field(default_factory=Ahead)
 
     def stages(self) -> tuple[str, ...]:
         """The stages' names in the order in which `dvc repro` takes them."""
@@ -85,27 +92,58 @@ class Pipeline:
         """What has changed since each stage last ran; empty when nothing needs to run."""
         return self.repository.changes()
 
-    def run(self, stage: str, *, on_output: OnOutput, force: bool = False) -> StageResult:
+    def begin(self) -> None:
+        """Let a second process begin what it can do ahead of the calls of `bring`.
+
+        Those must come, in the order of `stages`. A second call does nothing.
+        """
+        if self.ahead.begun:  # it holds DVC's locks on what this process would look at
+            return
+        repo = self.repository.repo
+        needs = dvc_internals.needs(repo)
+        apart = {n.addressing for n in self.repository.nodes() if dvc_internals.keeps_results(n)}
+        what = ahead.plan(needs, self.changes(), apart=apart)
+        self.ahead.begin(Path(repo.root_dir), what)
+
+    def bring(self, stage: str, *, on_output: OnOutput, force: bool = False) -> StageResult:
+        """`run`, unless the second process has done it, wholly or but for the record."""
+        early = None if force else self.ahead.result(stage, on_output)
+        if early is not None and self.ahead.has_recorded(stage):
+            return early
+        if early is None and self.ahead.takes(stage):
+            self.ahead.close()
+            self.repository.remove_leftovers()
+        result = self.run(stage, on_output=on_output, force=force)
+        if early is None or result.outcome is Outcome.COMPLETED:
+            return result
+        return replace(early, seconds=early.seconds + result.seconds)
+
+    def run(
+        self, stage: str, *, on_output: OnOutput, force: bool = False, record: bool = True
+    ) -> StageResult:
         """Bring one stage up to date; the stages before it must be.
 
         Args:
             stage: its name in dvc.yaml.
             on_output: takes each line that the stage's process prints, while it runs.
             force: run it even when nothing has changed.
+            record: write it into dvc.lock; otherwise its result is in DVC's run cache.
 
         Raises:
             PipelineError: the stage failed; the message ends in the stage's own error.
         """
         started = time.monotonic()
-        reason = "; ".join(self._bring_sources(stage).get(stage, ()))
+        changes = self._bring_sources(stage) if record else self.repository.changes([stage])
+        reason = "; ".join(changes.get(stage, ()))
         if reason:
             run_cache.delete_damaged(self.repository, stage, folders_only=True)
-        outcome = self._reproduce(stage, on_output, force=force)
+        reproduce = partial(self._reproduce, stage, on_output, record=record)
+        outcome = reproduce(force=force)
         if outcome is Outcome.RESTORED:
             damaged = run_cache.delete_damaged(self.repository, stage)
             if damaged:
                 reason = f"{len(damaged)} of its files in DVC's cache were damaged: {damaged[0]}"
-                outcome = self._reproduce(stage, on_output, force=True)
+                outcome = reproduce(force=True)
         return StageResult(
             stage=stage,
             outcome=outcome,
@@ -159,6 +197,11 @@ class Pipeline:
                 lambda: repo.fetch(targets=sources, revs=[commit], workspace=False)
             )
 
+    def input_bytes(self, stage: str) -> int:
+        """The size of the stage's dependencies, as DVC last saw them."""
+        node = self.repository.stage(stage)
+        return sum(int(dep.meta.size or 0) for dep in node.deps if dep.meta)
+
     def results(self) -> dict[str, int]:
         """How many different results each stage has had from its present inputs."""
         return run_cache.result_counts(self.repository)
@@ -191,18 +234,18 @@ class Pipeline:
                     )
         return changes
 
-    def _reproduce(self, stage: str, on_output: OnOutput, *, force: bool) -> Outcome:
+    def _reproduce(self, stage: str, on_output: OnOutput, *, force: bool, record: bool) -> Outcome:
         """Have DVC bring the stage up to date, and hand on what its process prints."""
         output = Output(on_output)
         with stage_process(paths.DVC_TEMPORARY.resolve()) as process:
             environment = {**UNBUFFERED, PARENT: str(os.getpid()), **process.environment}
-            reproduce = partial(
-                self.repository.repo.reproduce,
-                stage,
-                single_item=True,
-                force=force,
-                run_env=environment,
+            repo = self.repository.repo
+            how = (
+                partial(repo.reproduce, single_item=True)
+                if record
+                else partial(dvc_internals.compute, repo)
             )
+            reproduce = partial(how, stage, force=force, run_env=environment)
             try:
                 with self.warnings.to(output.hand_on), process.listen(output):
                     changed = self.repository.call(reproduce)

@@ -6,6 +6,7 @@ needs beyond them stands here; tests/pipeline/test_dvc_internals.py holds each o
 - `Repo(_wait_for_lock=True)`: a run that has computed a result waits for the lock to record it;
 - `Repo.fs.open`: DVC writes dvc.lock in place, and a kill would leave it cut short;
 - `Repo.index.graph` and its nodes: the order of the stages, and which nodes are tracked data;
+- `Stage.reproduce`: it leaves its result in the cache and the run cache, and dvc.lock as it is;
 - `make_lock` and the name of rwlock's lock: repairs take the locks that DVC takes;
 - the exit status in a sentence: DVC's exception holds it nowhere else;
 - loggers, progress bars and spinners: they would write into Refit's own output;
@@ -71,6 +72,37 @@ def looked_at(repo: Any) -> Iterator[str]:
             yield part.fs_path
 
 
+def needs(repo: Any) -> dict[str, set[str]]:
+    """Each stage in the order of `dvc repro`, with all that it needs, also through others."""
+    import networkx as nx
+
+    graph = repo.index.graph
+    return {
+        node.addressing: {n.addressing for n in nx.descendants(graph, node) if not n.is_data_source}
+        for node in nodes(repo)
+        if not node.is_data_source
+    }
+
+
+def keeps_results(node: Any) -> bool:
+    """Whether every result of the stage goes into the run cache."""
+    has_parts = bool(node.cmd and node.deps and node.outs)
+    is_plain = not (node.frozen or node.is_callback or node.always_changed)
+    return has_parts and is_plain and all(o.use_cache and not o.persist for o in node.outs)
+
+
+def compute(repo: Any, stage: str, *, force: bool, run_env: dict[str, str]) -> list[Any]:
+    """Bring a stage up to date as `repo.reproduce` does, but do not record it in dvc.lock.
+
+    Its result goes into the cache and the run cache. Returns the stage unless nothing had changed.
+    """
+    from dvc.repo import lock_repo
+
+    with lock_repo(repo):
+        (node,) = repo.stage.collect(stage)
+        return [node] if node.reproduce(force=force, run_env=run_env) else []
+
+
 def has_run(node: Any) -> bool:
     """Whether dvc.lock records a result of the stage."""
     return node.is_data_source or any(out.hash_info for out in node.outs)
@@ -112,9 +144,10 @@ def exit_status(error: Exception) -> int | None:
     """
     from dvc.stage.exceptions import StageCmdFailedError
 
-    if not isinstance(error.__cause__, StageCmdFailedError):
+    failure = error if isinstance(error, StageCmdFailedError) else error.__cause__
+    if not isinstance(failure, StageCmdFailedError):
         return None
-    status = re.search(r"exited with (-?\d+)$", str(error.__cause__))
+    status = re.search(r"exited with (-?\d+)$", str(failure))
     return None if status is None else int(status[1])
 
 

@@ -5,6 +5,7 @@ Other DVC processes may work in the same folder. Every call of DVC therefore goe
 """
 
 import contextlib
+import os
 import re
 import shutil
 import sys
@@ -21,7 +22,8 @@ from refit.pipeline.stage_output import error_chain
 from refit.pipeline.stage_process import PREFIX
 from refit.workspace.lock import POLL
 
-TEMPORARY = paths.DVC_TEMPORARY / "refit.part"
+PART = "refit-{}.part"
+"""What DVC writes before it is renamed, with the process that writes."""
 LOCK_REPAIRED = (
     "warning: a kill had cut dvc.lock short; the last commit's dvc.lock was restored, and what ran"
     f" since then is restored from DVC's cache (the cut file is {paths.CUT_LOCK})"
@@ -123,6 +125,8 @@ class Repository:
         """
         for folder in paths.DVC_TEMPORARY.glob(f"{PREFIX}*"):
             shutil.rmtree(folder, ignore_errors=True)
+        for part in paths.DVC_TEMPORARY.glob(PART.format("*")):
+            part.unlink(missing_ok=True)
         if paths.RWLOCK.exists():
             self.call(self._clear_rwlock)
         if recovery.is_cut_short(paths.DVC_LOCK):
@@ -155,7 +159,7 @@ def open_repository(root: Path, *, wait: float) -> Iterator[Repository]:
             do="fix what it names, or run `dvc doctor`",
         ) from error
     with contextlib.closing(repo):
-        dvc_internals.write_atomically(repo, root / TEMPORARY)
+        dvc_internals.write_atomically(repo, root / paths.DVC_TEMPORARY / PART.format(os.getpid()))
         yield Repository(repo=repo, wait=wait)
 
 

@@ -41,31 +41,46 @@ def run(
     Returns:
         The Prefect server that shows the run; None when none was needed.
     """
-    if until is None and not force:
-        results = unchanged.recall(root) or _nothing_to_do(root)
-        for result in results:
-            watch(result.name, result)
+    if until is not None or force:
+        return _run(root, watch, until=until, force=force, load_flow=load_flow)
+    results = unchanged.recall(root)
+    if results:
+        _show(results, watch)
+        return None
+    from refit.pipeline.dvc import open_pipeline
+    from refit.workflow.steps import nothing_to_do
+
+    with open_pipeline(root) as pipeline:
+        results = nothing_to_do(root)
         if results:
+            _show(results, watch)
             return None
+        pipeline.begin()  # while Prefect is imported and its server starts
+        return _run(root, watch, until=None, force=False, load_flow=load_flow)
+
+
+def _show(results: tuple[StepResult, ...], watch: Watch) -> None:
+    for result in results:
+        watch(result.name, result)
+
+
+def _run(
+    root: Path,
+    watch: Watch,
+    *,
+    until: str | None,
+    force: bool,
+    load_flow: Callable[[], Start] | None,
+) -> "Server | None":
     if load_flow is None:
-        _run_steps(root, watch, until=until, force=force)
+        from refit.workflow.steps import steps
+
+        for step in steps(root, until=until, force=force):
+            watch(step.name, step.run(partial(watch, step.name)))
         return None
     server, start = _with_server(root, load_flow)
     start(watch, until, force)
     return server
-
-
-def _nothing_to_do(root: Path) -> tuple[StepResult, ...]:
-    from refit.workflow.steps import nothing_to_do
-
-    return nothing_to_do(root)
-
-
-def _run_steps(root: Path, watch: Watch, *, until: str | None, force: bool) -> None:
-    from refit.workflow.steps import steps
-
-    for step in steps(root, until=until, force=force):
-        watch(step.name, step.run(partial(watch, step.name)))
 
 
 def _with_server(root: Path, load_flow: Callable[[], Start]) -> "tuple[Server, Start]":

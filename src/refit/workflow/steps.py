@@ -40,6 +40,8 @@ def steps(root: Path, *, until: str | None = None, force: bool = False) -> Itera
         yield Step(name="ingest", run=lambda on_output: _ingest(root, until, on_output))
     # Promotion reads what the stages wrote. It holds the lock, so no other run can replace that.
     with open_pipeline(root) as pipeline:
+        if not force:
+            pipeline.begin()
         for stage in pipeline.stages():
             yield _stage(pipeline, stage, force=force)
         yield Step(name="promote", run=lambda _: _promote(pipeline, root))
@@ -82,7 +84,7 @@ def nothing_to_do(root: Path) -> tuple[StepResult, ...]:
 
 def _stage(pipeline: Pipeline, stage: str, *, force: bool) -> Step:
     def run(on_output: OnOutput) -> StepResult:
-        result = pipeline.run(stage, on_output=on_output, force=force)
+        result = pipeline.bring(stage, on_output=on_output, force=force)
         return StepResult(
             name=stage, outcome=result.outcome, reason=result.reason, seconds=result.seconds
         )
