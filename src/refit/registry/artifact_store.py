@@ -15,19 +15,22 @@ from urllib.parse import unquote, urlsplit
 from refit.core.errors import RegistryError
 from refit.core.printable import one_line
 from refit.registry.version import Version
-from refit.serving.digest import FILES
+from refit.serving.digest import FILES, TWIN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXAMPLES_FILE = "examples.parquet"
 """Example rows with the version's own predictions, beside its bundle."""
-OWN_FILES = (*FILES, EXAMPLES_FILE)
-"""The files of a registered bundle."""
 LARGEST = 2**31
 """Bytes; no ONNX file is larger, and no other file of a bundle comes near."""
 SHOWN = 200
 """Characters of an address that an error shows."""
+
+
+def own_files(version: Version) -> tuple[str, ...]:
+    """The files of a registered bundle."""
+    return (*FILES, EXAMPLES_FILE, *([TWIN] if version.is_release else []))
 
 
 def require_own_place(client: "MlflowClient", run: str, name: str) -> None:
@@ -76,7 +79,7 @@ def take(client: "MlflowClient", version: Version, folder: str, target: Path) ->
     bundle = target / folder
     bundle.mkdir()
     listed = {PurePosixPath(a.path).name: a for a in client.list_artifacts(version.run, folder)}
-    for name in OWN_FILES:
+    for name in own_files(version):
         if name not in listed:
             continue
         if listed[name].is_dir or (listed[name].file_size or 0) > LARGEST:
@@ -96,7 +99,7 @@ def take(client: "MlflowClient", version: Version, folder: str, target: Path) ->
 def others(client: "MlflowClient", version: Version, folder: str) -> tuple[str, ...]:
     """The names beside the bundle's own files, sorted; a program may print them."""
     names = {PurePosixPath(each.path).name for each in client.list_artifacts(version.run, folder)}
-    return tuple(map(_shown, sorted(names - {*OWN_FILES})))
+    return tuple(map(_shown, sorted(names - {*own_files(version)})))
 
 
 def _shown(text: object) -> str:
