@@ -191,7 +191,9 @@ def test_a_champion_that_knows_more_classes(projects: Callable[[str], Any]) -> N
         folder=candidate.bundle.folder,
         signature={**signature, "classes": ["lost", *signature["classes"]]},
         predict=lambda rows: np.pad(candidate.bundle.predict(rows), ((0, 0), (1, 0))),
+        is_release=False,
     )
+    model.evaluated = model
     rival = Champion(number=7, bundle=cast("Any", model), trained_on=frozenset(), since=NOW)
     judgement = judge.judge(candidate, rival, UNUSED)
     assert judgement.comparison.difference == 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 COLOURS = {"Cached": "dim", "Restored": "cyan", "Completed": "green"}
-LONGEST_REASON = 240
+LONGEST_REASON = 400
 """Characters of a step's reason that are printed."""
 
 Until = Annotated[

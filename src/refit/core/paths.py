@@ -23,8 +23,12 @@ MODEL = Path("data/model")
 TRAINING = MODEL / "training.json"
 VALIDATION_PREDICTIONS = MODEL / "validation.npy"
 """Of the model that had not seen the validation part."""
+RELEASE = MODEL / "release"
+"""The release fit; there only with `train.release: all`."""
 EVALUATION = Path("data/evaluation")
 PREDICTIONS = EVALUATION / "predictions.parquet"
+RELEASE_PREDICTIONS = EVALUATION / "release.parquet"
+"""Of the same rows by the release fit, which has learnt them."""
 METRICS = EVALUATION / "metrics.json"
 SLICES = EVALUATION / "slices.json"
 PLOTS = EVALUATION / "plots"

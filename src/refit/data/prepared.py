@@ -35,11 +35,11 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.target)
 
-    def joined(self, others: "Arrays") -> "Arrays":
-        """These rows, then the others."""
+    def joined(self, *others: "Arrays") -> "Arrays":
+        """These rows, then the others in their order."""
         return Arrays(
             **{
-                name: np.concatenate([own, getattr(others, name)])
+                name: np.concatenate([own, *(getattr(each, name) for each in others)])
                 for name, own in vars(self).items()
             }
         )

@@ -70,6 +70,11 @@ def stored_classes(frame: pl.DataFrame, name: str) -> tuple[str, ...]:
     return tuple(column.removeprefix(start) for column in frame.columns if column.startswith(start))
 
 
+def as_table(predicted: np.ndarray) -> np.ndarray:
+    """(N, 1) or (N, K) predictions from (N,) or (N, K), for any N."""
+    return predicted[:, None] if predicted.ndim == 1 else predicted
+
+
 def largest_difference(predicted: np.ndarray, expected: np.ndarray) -> float:
     """How far two computations of the same predictions are apart at most.
 

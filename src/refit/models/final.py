@@ -13,6 +13,7 @@ from refit.core.params import param
 from refit.models.model import Data, Fitted, Model, Session
 
 TRAIN, EVERYTHING = "train", "train+validation"
+NONE, ALL = "none", "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,11 @@ class TrainParams:
         "rows of the final model and of the baselines; validation chooses either way",
         choices=(TRAIN, EVERYTHING),
     )
+    release: str = param(
+        "what goes live: the evaluated model (`none`), or a fit of the same recipe on all rows with"
+        " the holdout (`all`)",
+        choices=(NONE, ALL),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +41,8 @@ class Fits:
     """Of the training part alone; it has not seen the validation part."""
     final: Fitted
     """The one that is evaluated and registered."""
+    release: Fitted | None = None
+    """The one that goes live instead, see refit.models.release; `final` is its twin then."""
 
 
 def fit(model: Model, data: Data, settings: Any, session: Session, final: str) -> Fits:
@@ -43,7 +51,7 @@ def fit(model: Model, data: Data, settings: Any, session: Session, final: str) -
     if final == TRAIN:
         return Fits(chosen=chosen, final=chosen)
     print(f"again on train and validation, length {chosen.length}", flush=True)
-    again = replace(session, checkpoints=session.checkpoints / "final", log=_renamed(session))
+    again = session_of(session, "final")
     return Fits(
         chosen=chosen, final=model.fit(everything(data), settings, again, length=chosen.length)
     )
@@ -54,5 +62,10 @@ def everything(data: Data) -> Data:
     return replace(data, train=data.train.joined(data.validation))
 
 
-def _renamed(session: Session) -> Any:
-    return lambda values, step: session.log({f"final_{k}": v for k, v in values.items()}, step)
+def session_of(session: Session, name: str) -> Session:
+    """The session of a later fit, with checkpoints and names in the log of its own."""
+    return replace(
+        session,
+        checkpoints=session.checkpoints / name,
+        log=lambda values, step: session.log({f"{name}_{k}": v for k, v in values.items()}, step),
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refit.core.errors import RegistryError
+from refit.evaluation import release
 from refit.promotion import history, policy, registered
 from refit.registry import anchoring, reconcile
 from refit.registry.entry import Entry, Kind
@@ -55,7 +56,7 @@ def approve(root: Path, number: int, *, why: str, who: str = "", in_form: bool =
             return replace(entry, facts=version.facts)
 
         reconcile.enter(registry, make, sign=sign)
-    return Move(sentence=f"Version {number} is champion now.", checked=checked)
+    return Move(sentence=f"Version {number} is champion now.{_says(version)}", checked=checked)
 
 
 def reject(root: Path, number: int, *, why: str, who: str = "", in_form: bool = False) -> Move:
@@ -107,7 +108,8 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
         damage = [damage.message for damage in ledger.unrepaired(tags)]
         broken = "; ".join([*damage, *anchored.errors])
         target = _target(ledger, to, any_version=bool(broken))
-        checked = check(registry, registry.versions.get(target), ledger) if target else ""
+        version = registry.versions.get(target) if target else None
+        checked = check(registry, version, ledger) if version else ""
 
         def make(ledger: Ledger) -> Entry:
             if broken:
@@ -123,7 +125,12 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
     if target is None:
         sentence = "There is no champion now: the next candidate must beat the linear baseline."
         return Move(sentence=sentence, checked=checked)
-    return Move(sentence=f"Version {target} is champion again.", checked=checked)
+    return Move(sentence=f"Version {target} is champion again.{_says(version)}", checked=checked)
+
+
+def _says(version: Version | None) -> str:
+    """That a release fit goes live; '' where the evaluated model does."""
+    return f" {release.sentence()}" if version is not None and version.is_release else ""
 
 
 def answered(root: Path, number: int) -> str:

@@ -18,10 +18,12 @@ from refit.core import files, params, paths
 from refit.core.errors import PipelineError
 from refit.data import prepared, recorded
 from refit.dataset import Roles
+from refit.evaluation import release
 from refit.evaluation.baselines import BaselineName
+from refit.evaluation.predictions import from_columns
 from refit.promotion import policy
 from refit.promotion.policy import PromoteParams
-from refit.serving.digest import FILES, identity
+from refit.serving.digest import files_of, identity
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
@@ -71,6 +73,8 @@ class Candidate:
     def trying(self) -> Iterator["Trial"]:
         """Start the trial of the model in a process of its own, see `refit.serving.sandbox`.
 
+        The twin of a release fit is tried at the end of the block.
+
         The stage `evaluate` has run the model, but perhaps on another machine whose cache was
         fetched.
 
@@ -80,13 +84,14 @@ class Candidate:
         from refit.serving import sandbox
 
         folder = self.root / paths.BUNDLE
-        others = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+        own = files_of(folder)
+        others = sorted(path.name for path in folder.iterdir() if path.name not in own)
         if others:
             raise PipelineError(
                 "files beside the bundle are not its own",
                 where=str(folder),
                 got=", ".join(map(ascii, others[:LISTED])),
-                expected=", ".join(FILES),
+                expected=", ".join(own),
                 do="delete them, or restore the folder with `dvc checkout`",
             )
         rows = self.holdout.head(TRIED)
@@ -94,6 +99,8 @@ class Candidate:
             rows = pl.DataFrame({each["name"]: [None] for each in self.bundle.signature["inputs"]})
         with sandbox.trying(self.bundle, rows) as trial:
             yield trial
+        if self.bundle.is_release:  # one after the other: each may take all memory that is free
+            sandbox.predict(self.bundle.evaluated, rows)
 
     @cached_property
     def holdout(self) -> pl.DataFrame:
@@ -104,6 +111,12 @@ class Candidate:
     def predictions(self) -> pl.DataFrame:
         """The same rows as the evaluation stored them: with blocks, target and predictions."""
         return files.read_parquet(self.root / paths.PREDICTIONS)
+
+    @cached_property
+    def release_predictions(self) -> np.ndarray:
+        """(N,) or (N, K) float64 predictions of the same rows by the release fit, as stored."""
+        stored = files.read_parquet(self.root / paths.RELEASE_PREDICTIONS)
+        return from_columns(stored, release.NAME, self.bundle.signature["classes"])
 
     @cached_property
     def metrics(self) -> Mapping[str, Any]:

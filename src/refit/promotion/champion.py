@@ -19,10 +19,11 @@ class Champion:
     number: int
     bundle: "Bundle"
     trained_on: frozenset[str]
-    """Partitions of its training and validation parts.
+    """Partitions of the training and validation parts; of a release fit, those of its twin.
 
     Training rows shaped its weights, validation rows chose its epoch and its thresholds. On both,
-    it looks better than it is.
+    it looks better than it is. A release fit has learnt its holdout, too, so it is compared by its
+    twin.
     """
     since: datetime
     """When it became champion, in UTC."""

@@ -1,7 +1,8 @@
 """The files that are logged with a decision, because nothing else keeps them.
 
     scored.parquet    the compared rows, with the predictions `scored.candidate` and `scored.rival`;
-                      missing where the two could not be compared
+                      missing where the two could not be compared; of a release fit these are
+                      the twin's, and its own are `scored.release`
     metrics.json      the evaluation, and
     slices.json       its slices, at that time: versions of one training share a run
     validation.json   the validation report of the raw data
@@ -24,8 +25,8 @@ from refit.core import files, paths
 SCORED = "scored.parquet"
 METRICS, SLICES = "metrics.json", "slices.json"
 ABOUT = "about.json"
-CANDIDATE, RIVAL = "scored.candidate", "scored.rival"
-"""Names of the predictions in scored.parquet."""
+CANDIDATE, RIVAL, RELEASE = "scored.candidate", "scored.rival", "scored.release"
+"""Names of the predictions in scored.parquet. A release fit is compared by its twin."""
 
 
 def folder(key: str) -> str:

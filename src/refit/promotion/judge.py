@@ -5,11 +5,21 @@ from typing import Any
 
 from refit.core import files
 from refit.evaluation.paired_bootstrap import Comparison
+from refit.evaluation.release import distance
 from refit.promotion import gate, scoring
 from refit.promotion.candidate import Candidate
 from refit.promotion.champion import Champion
 from refit.promotion.gate import Gate, Outcome
-from refit.promotion.gates import calibration, cost, groups, holdout, improvement, model, slices
+from refit.promotion.gates import (
+    calibration,
+    cost,
+    groups,
+    holdout,
+    improvement,
+    model,
+    release,
+    slices,
+)
 from refit.promotion.gates.holdout import Reuse
 from refit.promotion.policy import PromoteParams
 from refit.promotion.scoring import ScoredCandidate
@@ -33,9 +43,20 @@ class Judgement:
             "rival": self.scored.rival,
             "gates": [asdict(each) for each in self.gates],
             "reuse": asdict(self.reuse),
+            **self._releases(),
         }
         rounded: dict[str, Any] = files.rounded(measured)
         return rounded | asdict(policy)
+
+    def _releases(self) -> dict[str, Any]:
+        """How far the candidate is from its twin, and the rival's; only of release fits."""
+        scored = self.scored
+        found: dict[str, Any] = {}
+        if scored.release is not None:
+            found["release"] = distance(scored.all_predictions, scored.release.predictions)
+        if scored.rival in scored.twins:
+            found["rival_twin"] = True
+        return found
 
 
 def judge(candidate: Candidate, champion: Champion | None, reuse: Reuse) -> Judgement:
@@ -59,6 +80,7 @@ def judge(candidate: Candidate, champion: Champion | None, reuse: Reuse) -> Judg
         *prediction_gates(scored, policy),
         *holdout.gates(scored, policy, reuse),
         *model.gates(scored),
+        *release.gates(scored, policy),
         *cost.gates(scored, policy),
     )
     return Judgement(

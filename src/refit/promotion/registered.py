@@ -16,7 +16,7 @@ from refit.registry import contents
 from refit.registry.artifact_store import EXAMPLES_FILE
 from refit.registry.registry import Registry
 from refit.registry.version import EXAMPLES, Version
-from refit.serving.digest import LINEAGE
+from refit.serving.digest import LINEAGE, has_twin
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
@@ -57,7 +57,9 @@ def _require_sound(folder: Path, version: Version) -> None:
         raise refused(version, "its example rows are not those that were registered")
     if not (folder / LINEAGE).is_file():
         raise refused(version, "its lineage is gone")
-    contents.read_lineage(folder / LINEAGE, version)
+    lineage = contents.read_lineage(folder / LINEAGE, version)
+    if has_twin(folder) != ("trained_on" in lineage):
+        raise refused(version, "its lineage does not say what its models have learnt")
     difference = _difference(folder, examples, version)
     if not difference <= TOLERANCE:
         raise refused(version, f"its predictions differ from the stored ones by {difference:.2g}")

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from refit.core import printable
+from refit.evaluation import release
 from refit.evaluation.paired_bootstrap import Comparison
 from refit.promotion.gate import Gate, Outcome, Result
 from refit.promotion.policy import PromoteParams
@@ -22,13 +23,22 @@ def readable(evidence: Mapping[str, Any]) -> bool:
 
 
 def sentence(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str:
-    """The outcome with the numbers that decided it.
+    """The outcome with the numbers that decided it, and whether they are those of a twin.
 
     Args:
         outcome: of the decision.
         version: of the candidate.
-        evidence: the comparison, the policy, the gates and the rival's name, by key.
+        evidence: the comparison, the policy, the gates and the rival's name, by key. `release` is
+            there only where a release fit goes live, and `rival_twin` where one is live.
     """
+    decided = _decided(outcome, version, evidence)
+    if "release" not in evidence:
+        return decided
+    verb = "goes" if outcome == "promote" else "would go"
+    return f"{decided} {release.sentence(verb=verb)}"
+
+
+def _decided(outcome: Outcome, version: int, evidence: Mapping[str, Any]) -> str:
     comparison = _comparison(evidence)
     if outcome == "promote":
         return f"Version {version} {_promoted(evidence)}: {comparison}."
@@ -87,16 +97,20 @@ def markdown(sentence: str, evidence: Mapping[str, Any], metrics: Mapping[str, A
         evidence: as above.
         metrics: metrics.json of the evaluation.
     """
+    twin = ", its twin, trained without the holdout" if "rival_twin" in evidence else ""
     method = (
-        f"Rival: {_text(evidence['rival'])}. Paired differences of {_text(evidence['metric'])}"
-        f" (lower is better), resampled by block {evidence['resamples']:,} times,"
-        f" {evidence['confidence']:.0%} interval, with a deviation of"
-        f" {evidence['seed_deviation']:g} for the seed of each trained model; minimum effect"
+        f"Rival: {_text(evidence['rival'])}{twin}."
+        f" Paired differences of {_text(evidence['metric'])} (lower is better), resampled by block"
+        f" {evidence['resamples']:,} times, {evidence['confidence']:.0%} interval, with a deviation"
+        f" of {evidence['seed_deviation']:g} for the seed of each trained model; minimum effect"
         f" {evidence['minimum_effect']:g}."
     )
     detectable = evidence["minimum_detectable"]
     if detectable is not None:
         method += f" This holdout proves a true gain of {detectable:.5f} four times in five."
+    if "release" in evidence:
+        distance = release.distance_words(evidence["release"])
+        method += f" All metrics are those of the twin of the model that goes live. {distance}"
     lines = [
         f"**{_text(sentence)}**",
         "",

@@ -11,11 +11,11 @@ from refit.core import paths
 from refit.core.errors import ConfigError, DataError, PipelineError
 from refit.dataset import PARTITION
 from refit.evaluation.baselines import BASELINES, BaselineName, prediction_name
-from refit.evaluation.predictions import Predictions, from_columns
+from refit.evaluation.predictions import Predictions, as_table, from_columns
 from refit.evaluation.time_blocks import block_codes
 from refit.promotion.candidate import Candidate
 from refit.promotion.champion import Champion
-from refit.promotion.evidence import CANDIDATE, RIVAL
+from refit.promotion.evidence import CANDIDATE, RELEASE, RIVAL
 from refit.serving import answers
 from refit.tasks.catalog import find as find_task
 from refit.tasks.task import Task
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FIRST_RIVAL: BaselineName = "linear"
 """The rival as long as there is no champion."""
 LINEAR = f"the {FIRST_RIVAL} baseline"
+CANDIDATE_NAME = "the candidate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,11 @@ class ScoredRows:
         """(N,) or (N, K) the rival's predictions; None where it cannot score these rows."""
         return self.predictions.models.get(RIVAL)
 
+    @property
+    def release(self) -> np.ndarray | None:
+        """(N,) or (N, K) predictions of the release fit; None where there is none."""
+        return self.predictions.models.get(RELEASE)
+
     def only(self, mask: np.ndarray) -> "ScoredRows":
         """The rows where the mask (N,) is true."""
         return ScoredRows(
@@ -67,12 +73,27 @@ class ScoredRows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReleaseScores:
+    """What the candidate's release fit predicts for all N' holdout rows, which it has learnt."""
+
+    predictions: np.ndarray
+    """(N',) or (N', K) by the bundle."""
+    expected: np.ndarray
+    """Of the same shape: the model's own predictions, as the evaluation stored them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoredCandidate:
-    """The candidate, scored together with what it is compared with."""
+    """The candidate, scored together with what it is compared with.
+
+    Predictions are those of the models that were evaluated: of twins, where release fits go live.
+    """
 
     task: Task
     candidate: "Bundle"
+    """What goes live."""
     champion: "Bundle | None"
+    """What is live."""
     rival: str
     """`version 3`, or the linear baseline before there is a champion."""
     comparison_error: str
@@ -95,6 +116,10 @@ class ScoredCandidate:
     """Holdout rows that the champion has trained on; they are not in `holdout`."""
     slices: tuple[str, ...]
     """Columns whose values split the holdout."""
+    release: ReleaseScores | None = None
+    """None where the candidate that goes live is the one that is evaluated."""
+    twins: tuple[str, ...] = ()
+    """Which of the two are compared by their twins, because a release fit goes or is live."""
 
     def table(self) -> pl.DataFrame | None:
         """The compared rows with both predictions; None where nothing was compared."""
@@ -132,8 +157,9 @@ def score(candidate: Candidate, champion: Champion | None) -> ScoredCandidate:
     """
     rows, stored = candidate.holdout, candidate.predictions
     require_same_rows(rows, stored)
-    bundle = candidate.bundle
-    champion_bundle = None if champion is None else champion.bundle
+    bundle = candidate.bundle.evaluated
+    champion_bundle = None if champion is None else champion.bundle.evaluated
+    release = _release(candidate, rows)
     model, classes = bundle.model, bundle.signature["classes"]
     baselines = {
         name: from_columns(stored, prediction_name(name, model), classes) for name in BASELINES
@@ -141,14 +167,17 @@ def score(candidate: Candidate, champion: Champion | None) -> ScoredCandidate:
     predictions, error = _predict(
         bundle, champion_bundle, rows, stored["target"].to_numpy(), baselines[FIRST_RIVAL]
     )
+    if release is not None:
+        own = _widened(release.predictions, classes, predictions.classes)
+        predictions = replace(predictions, models={**predictions.models, RELEASE: own})
     holdout = ScoredRows(rows=rows, blocks=stored["block"].to_numpy(), predictions=predictions)
     trained_on = champion.trained_on if champion else frozenset[str]()
     unseen = ~rows[PARTITION].is_in(sorted(trained_on)).to_numpy()
     search = candidate.policy.found_slices > 0 and not error
     return ScoredCandidate(
         task=find_task(bundle.signature["task"]),
-        candidate=bundle,
-        champion=champion_bundle,
+        candidate=candidate.bundle,
+        champion=champion.bundle if champion else None,
         rival=LINEAR if champion is None else f"version {champion.number}",
         comparison_error=error,
         holdout=holdout.only(unseen),
@@ -160,6 +189,25 @@ def score(candidate: Candidate, champion: Champion | None) -> ScoredCandidate:
         expected_predictions=from_columns(stored, model, classes),
         seen_rows=int((~unseen).sum()),
         slices=candidate.roles.slices,
+        release=release,
+        twins=_twins(candidate, champion),
+    )
+
+
+def _twins(candidate: Candidate, champion: Champion | None) -> tuple[str, ...]:
+    """Which of the two are release fits, by the name that summaries give them."""
+    own = [CANDIDATE_NAME] if candidate.bundle.is_release else []
+    rival = [f"version {champion.number}"] if champion and champion.bundle.is_release else []
+    return (*own, *rival)
+
+
+def _release(candidate: Candidate, rows: pl.DataFrame) -> ReleaseScores | None:
+    """The release fit's predictions; None where there is none."""
+    if not candidate.bundle.is_release:
+        return None
+    return ReleaseScores(
+        predictions=answers.predict(candidate.bundle, rows).astype(np.float64),
+        expected=candidate.release_predictions,
     )
 
 
@@ -167,7 +215,7 @@ def _validation(candidate: Candidate, champion: "Bundle | None") -> ScoredRows |
     """The validation part scored by both; None where they cannot be compared on it."""
     rows = candidate.validation
     predictions, error = _predict(
-        candidate.bundle,
+        candidate.bundle.evaluated,
         champion,
         rows,
         candidate.validation_target,
@@ -218,11 +266,6 @@ def _not_finite(model: str, predicted: np.ndarray) -> str:
     """How many rows have a prediction that is not finite; '' where none has."""
     count = int((~np.isfinite(as_table(predicted)).all(axis=1)).sum())
     return f"{model} predicts no finite number for {count:,} rows" if count else ""
-
-
-def as_table(predicted: np.ndarray) -> np.ndarray:
-    """(N, 1) or (N, K) predictions from (N,) or (N, K), for any N."""
-    return predicted[:, None] if predicted.ndim == 1 else predicted
 
 
 def require_same_rows(rows: pl.DataFrame, predictions: pl.DataFrame) -> None:

@@ -16,15 +16,13 @@ from urllib.parse import unquote, urlsplit
 from refit.core.errors import RegistryError
 from refit.core.printable import one_line
 from refit.registry.version import Version
-from refit.serving.digest import FILES
+from refit.serving.digest import FILES, TWIN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXAMPLES_FILE = "examples.parquet"
 """Example rows with the version's own predictions, beside its bundle."""
-OWN_FILES = (*FILES, EXAMPLES_FILE)
-"""The files of a registered bundle."""
 LARGEST = 2**31
 """Bytes; no ONNX file is larger, and no other file of a bundle comes near."""
 SHOWN = 200
@@ -34,6 +32,11 @@ SHOWN = 200
 def bundle_folder(digest: str) -> str:
     """The folder of a bundle among the artifacts of its run."""
     return f"bundle-{digest[:12]}"
+
+
+def own_files(version: Version) -> tuple[str, ...]:
+    """The files of a registered bundle."""
+    return (*FILES, EXAMPLES_FILE, *([TWIN] if version.is_release else []))
 
 
 def require_own_place(address: str, location: str, run: str, name: str) -> None:
@@ -81,7 +84,7 @@ def take(client: "MlflowClient", version: Version, folder: str, target: Path) ->
     bundle = target / folder
     bundle.mkdir()
     listed = {PurePosixPath(a.path).name: a for a in client.list_artifacts(version.run, folder)}
-    for name in OWN_FILES:
+    for name in own_files(version):
         if name not in listed:
             continue
         if listed[name].is_dir or (listed[name].file_size or 0) > LARGEST:
@@ -98,9 +101,9 @@ def take(client: "MlflowClient", version: Version, folder: str, target: Path) ->
     return bundle
 
 
-def others(names: Iterable[str]) -> tuple[str, ...]:
-    """The names that are not of a bundle's own files, sorted; a program may print them."""
-    return tuple(map(_shown, sorted({*names} - {*OWN_FILES})))
+def others(names: Iterable[str], version: Version) -> tuple[str, ...]:
+    """The names that are not of the version's own files, sorted; a program may print them."""
+    return tuple(map(_shown, sorted({*names} - {*own_files(version)})))
 
 
 def _shown(text: object) -> str:

@@ -6,6 +6,7 @@ because a flavor can run code when it is loaded.
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from refit.registry import artifact_store, contents
 from refit.registry.artifact_store import EXAMPLES_FILE, bundle_folder
 from refit.registry.client import Connection
 from refit.registry.version import Version
-from refit.serving.digest import FILES, LINEAGE, SIGNATURE
+from refit.serving.digest import LINEAGE, SIGNATURE, files_of
 from refit.tracking import errors
 from refit.tracking.client import FINGERPRINT, experiment, find_run
 
@@ -62,7 +63,7 @@ class Artifacts:
         lineage_text = json.dumps({**lineage, "run": run}, indent=2, sort_keys=True)
 
         def write(client: "MlflowClient") -> None:
-            for name in FILES:
+            for name in files_of(bundle):
                 client.log_artifact(run, str(bundle / name), folder)
             with tempfile.TemporaryDirectory() as temporary:
                 path = Path(temporary) / EXAMPLES_FILE
@@ -92,6 +93,7 @@ class Artifacts:
             with tempfile.TemporaryDirectory() as temporary:
                 folder = self.fetch(version, Path(temporary))
                 check(folder)
+                shutil.rmtree(target, ignore_errors=True)  # nothing of another bundle stays
                 for path in sorted(folder.iterdir()):
                     files.write_bytes(target / path.name, path.read_bytes())
         return target
@@ -119,7 +121,8 @@ class Artifacts:
         try:
             with self._files_of(version, "artifacts cannot be read") as client:
                 listed = client.list_artifacts(version.run, bundle_folder(version.digest))
-                return artifact_store.others(PurePosixPath(each.path).name for each in listed)
+                names = (PurePosixPath(each.path).name for each in listed)
+                return artifact_store.others(names, version)
         except RegistryError as error:
             if errors.is_missing(error):
                 return ()

@@ -178,7 +178,7 @@ class SqliteArtifacts:
         if url.scheme not in {"", "file"}:
             raise UnknownError(place.run)
         folder = Path(unquote(url.path)) / artifact_store.bundle_folder(version.digest)
-        return artifact_store.others(each.name for each in _children(folder))
+        return artifact_store.others((each.name for each in _children(folder)), version)
 
 
 def _children(folder: Path) -> list[Path]:

@@ -16,6 +16,8 @@ SIGNATURE_TAG = "refit.signature"
 """Tag: the digest of the bundle's signature, which can then be read without the model."""
 PARTITIONS = "refit.partitions"
 """Tag: the digest of the partitions that the version was made from."""
+RELEASE = "refit.release"
+"""Tag: `all` where the model that goes live has learnt every row, and its twin was evaluated."""
 COMMIT = "refit.commit"
 """Tag: the commit that the version was made from."""
 OUTCOME = "refit.outcome"
@@ -52,6 +54,11 @@ class Version:
     created: int
     """Milliseconds since 1970, UTC."""
     tags: Mapping[str, str]
+
+    @property
+    def is_release(self) -> bool:
+        """Whether a release fit goes live in place of the evaluated model."""
+        return RELEASE in self.tags
 
     @property
     def registered(self) -> str:
@@ -98,8 +105,11 @@ class Version:
 
 
 def partitions_digest(lineage: Mapping[str, Any]) -> str:
-    """The digest of the partitions that a lineage names."""
-    return text_digest(json.dumps(lineage["partitions"], sort_keys=True))
+    """The digest of the partitions that a lineage names, and of what each model has learnt."""
+    named: Any = lineage["partitions"]
+    if "trained_on" in lineage:
+        named = {"partitions": named, "trained_on": lineage["trained_on"]}
+    return text_digest(json.dumps(named, sort_keys=True))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from refit.core import files, params, paths, timings
+from refit.core.errors import DataError
 from refit.data import recorded
 from refit.dataset import REFERENCE
-from refit.registry.version import COMMIT, GRADE, PARTITIONS, Version, partitions_digest
+from refit.evaluation import release
+from refit.registry.version import (
+    COMMIT,
+    GRADE,
+    PARTITIONS,
+    RELEASE,
+    Version,
+    partitions_digest,
+)
 from refit.serving import lineage_schema
-from refit.serving.digest import LINEAGE
+from refit.serving.digest import LINEAGE, TWIN, has_twin
 from refit.workspace import constraints, git, machine
 
 
@@ -33,7 +42,7 @@ def collect_lineage(root: Path, dataset: str, digest: str) -> dict[str, Any]:
         digest: of the bundle.
     """
     snapshot = git.snapshot(root)
-    bundle = lineage_schema.read(root / paths.BUNDLE / LINEAGE, lineage_schema.BUNDLE)
+    bundle = _bundle_lineage(root / paths.BUNDLE)
     loaded = params.load(root / paths.PARAMS)
     return {
         "dataset": dataset,
@@ -62,7 +71,26 @@ def collect_lineage(root: Path, dataset: str, digest: str) -> dict[str, Any]:
         "machine": asdict(machine.this()),
         "seconds": timings.seconds(root),
         "inputs": bundle["digests"],
+        **{name: bundle[name] for name in ("trained_on",) if name in bundle},
     }
+
+
+def _bundle_lineage(folder: Path) -> dict[str, Any]:
+    """The bundle's own lineage.
+
+    Raises:
+        DataError: it is no lineage, or does not say of a release fit what each model has learnt.
+    """
+    lineage = lineage_schema.read(folder / LINEAGE, lineage_schema.BUNDLE)
+    if has_twin(folder) != ("trained_on" in lineage):
+        raise DataError(
+            "the lineage does not fit the models of the bundle",
+            where=str(folder),
+            got=f"{'a' if has_twin(folder) else 'no'} {TWIN}",
+            expected="`trained_on` in lineage.json exactly where there is one",
+            do="restore the bundle with `dvc checkout`, or run the pipeline",
+        )
+    return lineage
 
 
 def lineage_tags(lineage: Mapping[str, Any]) -> dict[str, str]:
@@ -81,6 +109,7 @@ def lineage_tags(lineage: Mapping[str, Any]) -> dict[str, str]:
         "refit.instructions": " ".join(lineage["machine"]["instructions"]),
         "refit.determinism": lineage["determinism"]["level"],
         "refit.seed": str(lineage["seeds"].get("train.seed", "")),
+        **({RELEASE: "all"} if "trained_on" in lineage else {}),
     }
 
 
@@ -100,12 +129,25 @@ def lineage_lines(lineage: Mapping[str, Any], version: Version) -> list[str]:
         f"data       {len(lineage['data'])} raw partitions, {_span(lineage['data'])}",
         f"seeds      {seeds}; determinism {lineage['determinism']['level']}",
         f"packages   {packages}, Python {lineage['python']}",
+        *_release_lines(lineage),
         *(f"not pinned {phrase}" for phrase in lineage["packages_not_as_pinned"]),
         f"machine    {on['processor']} ({on['vendor']}), {instructions}, {on['libc']}",
         f"MLflow run {lineage['run']}",
         f"took       {seconds or 'unknown: its stages were restored'}",
         f"grade      {version.tags.get(GRADE) or 'none yet: `refit reproduce` measures one'}",
     ]
+
+
+def _release_lines(lineage: Mapping[str, Any]) -> list[str]:
+    if "trained_on" not in lineage:
+        return []
+    return [f"live       {release.HOW}", f"trained on {trained_on(lineage)}"]
+
+
+def trained_on(lineage: Mapping[str, Any]) -> str:
+    """The parts that each model of a release fit has learnt from, in words."""
+    models = lineage["trained_on"].items()
+    return "; ".join(f"{name}: {', '.join(parts)}" for name, parts in models)
 
 
 def _ref_name(dataset: str, digest: str, commit: str) -> str:

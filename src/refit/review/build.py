@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from refit.dataset_card import About
+from refit.evaluation import release
 from refit.registry.entry import Entry
 from refit.registry.ledger import Ledger
 from refit.registry.registry import Registry
@@ -53,6 +54,10 @@ class Review:
     """Whether it is the champion, waits for a person, or was champion before."""
     ledger: tuple[Entry, ...]
     """Every entry about it, the oldest first."""
+    release: tuple[str, ...]
+    """Of each of the two that goes live as a release fit: that its twin was evaluated."""
+    evaluated: str
+    """What the evaluation is of: the version, or the twin of its release fit."""
     gain: Gain | None
     groups: tuple[tuple[str, tuple[Gate, ...]], ...]
     """The gates by group."""
@@ -178,6 +183,8 @@ def _review(root: Path, registry: Registry, ledger: Ledger, subject: _Subject) -
         sentence=subject.sentence,
         status=_status(ledger, number),
         ledger=tuple(ledger.about(number)),
+        release=tuple(_release(each) for each in (version, rival) if each and _is_release(each)),
+        evaluated=f"the twin of {version.label}" if _is_release(version) else version.label,
         gain=subject.gain,
         groups=gates.by_group(evidence) if evidence else (),
         policy=gates.policy(evidence) if evidence else (),
@@ -225,6 +232,17 @@ def _comparing(version: StoredVersion) -> Comparing:
         return Comparing(**{each.name: version.evidence[each.name] for each in fields(Comparing)})
     signature = version.signature
     return Comparing(metric=find_task(signature["task"]).row_losses[0] if signature else "")
+
+
+def _is_release(version: StoredVersion) -> bool:
+    return version.version.is_release
+
+
+def _release(version: StoredVersion) -> str:
+    """What is said of a release fit, with its distance from the twin where a decision has it."""
+    said = release.sentence(version.label.capitalize())
+    measured = (version.evidence or {}).get("release")
+    return f"{said} {release.distance_words(measured)}" if measured else said
 
 
 def _holdout(version: StoredVersion) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from refit.dataset import REFERENCE
 from refit.registry.version import DIFFERS, GRADE, REPRODUCED, Version
+from refit.reproducibility.lineage import trained_on
 from refit.review.formatting import span
 from refit.review.stored import StoredVersion
 
@@ -85,11 +86,13 @@ def _recorded(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = [Path(path).stem for path in lineage["data"]]
     partitions = sorted({name for name in names if name != REFERENCE})
     packages, seeds = lineage["packages"], lineage["seeds"]
+    learnt = [("Trained on", trained_on(lineage))] if "trained_on" in lineage else []
     return [
         ("Commit", f"{commit['commit']} ({origin})"),
         ("Kept as", commit["ref"]),
         ("dvc.lock", lineage["dvc_lock"]),
         ("Raw data", f"{len(names)} files, partitions {span(partitions)}"),
+        *learnt,
         ("Seeds", ", ".join(f"{name} {value}" for name, value in seeds.items())),
         ("Determinism", lineage["determinism"]["level"]),
         ("Packages", ", ".join(f"{name} {number}" for name, number in packages.items())),

@@ -118,8 +118,17 @@ def _data(review: Review) -> tuple[str, ...]:
         )
         lines.append(f"Raw tables: {tables}.")
     if review.holdout:
-        lines.append(f"Evaluated on the newest partitions, unseen in training: {review.holdout}.")
+        lines.append(_evaluated(review))
     return tuple(lines)
+
+
+def _evaluated(review: Review) -> str:
+    if review.evaluated == f"version {review.version}":
+        return f"Evaluated on the newest partitions, unseen in training: {review.holdout}."
+    return (
+        f"Evaluated is {review.evaluated}, on the newest partitions, unseen in its training:"
+        f" {review.holdout}. The model that goes live has learnt them."
+    )
 
 
 def _measurement(review: Review) -> tuple[str, ...]:
@@ -130,7 +139,8 @@ def _measurement(review: Review) -> tuple[str, ...]:
         if review.same_rows
         else "of the holdout of each version"
     )
-    return (f"Metrics {where}, with intervals that resample whole blocks of time.",)
+    text = f"Metrics {where}, with intervals that resample whole blocks of time."
+    return (text, *review.release)
 
 
 def _metrics(review: Review) -> Grid | None:
@@ -181,6 +191,7 @@ def _limits(review: Review) -> Iterator[str]:
                 verb = "were" if count > 1 else "was"
                 share = percent(table.share(count))
                 yield f"{rows} ({share}) broke a rule and {verb} {treatment}."
+    yield from review.release
     if review.grade == UNGRADED:
         yield "It was not reproduced yet: that it can be is a promise, not a measurement."
     for piece in review.missing:

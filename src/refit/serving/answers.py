@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 
 from refit.core.errors import DataError, RefitError
-from refit.serving.digest import MODEL
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
@@ -37,7 +36,7 @@ def predict(model: "Bundle", rows: pl.DataFrame) -> np.ndarray:
 def _wrong(model: "Bundle", what: str, got: str, shape: tuple[int, ...] = ()) -> DataError:
     return DataError(
         what,
-        where=str(model.folder / MODEL),
+        where=str(model.path),
         got=got,
         expected=f"numbers of shape {shape}" if shape else "",
         do="restore the bundle from the registry or with `dvc checkout`",

@@ -3,13 +3,15 @@
     model.onnx      from raw example columns to the prediction; the encoder is part of it
     signature.json  columns with their types and fitted ranges, output, classes, thresholds
     lineage.json    digests of the inputs that the model was made of
+    twin.onnx       only beside a release fit, which has learnt the holdout: the evaluated model,
+                    trained without it; the signature is of both
 
 No file of a bundle can run code: ONNX is a graph of known operators, and JSON is data. But a graph
 can ask for more than a machine has, so one from outside is tried first (refit.serving.sandbox).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -24,7 +26,7 @@ from refit.data.encoder import as_float
 from refit.dataset import PREDICTION
 from refit.serving import lineage_schema
 from refit.serving import signature as signatures
-from refit.serving.digest import LINEAGE, MODEL, SIGNATURE
+from refit.serving.digest import LINEAGE, MODEL, SIGNATURE, TWIN, has_twin
 from refit.serving.lineage_schema import NAMED
 from refit.serving.onnx_session import BATCH, open_session
 
@@ -43,16 +45,33 @@ class Bundle:
 
     folder: Path
     signature: Mapping[str, Any]
+    file: str = MODEL
+    """The model in it that predicts: the one that goes live, or its twin."""
+
+    @property
+    def path(self) -> Path:
+        """Of the model that predicts."""
+        return self.folder / self.file
+
+    @cached_property
+    def is_release(self) -> bool:
+        """Whether this is a release fit, which has learnt the holdout."""
+        return self.file == MODEL and has_twin(self.folder)
+
+    @cached_property
+    def evaluated(self) -> "Bundle":
+        """The model that all evidence is about: the twin of a release fit, otherwise this one."""
+        return replace(self, file=TWIN) if self.is_release else self
 
     @cached_property
     def session(self) -> "InferenceSession":
         """ONNX Runtime's session of the model."""
         try:
-            return open_session(self.folder / MODEL)
+            return open_session(self.path)
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             raise DataError(
                 "the model cannot be loaded",
-                where=str(self.folder / MODEL),
+                where=str(self.path),
                 got=str(error).splitlines()[0],
                 do="restore the bundle from the registry or with `dvc checkout`",
             ) from error
@@ -150,10 +169,17 @@ class Bundle:
 
 
 def write(
-    folder: Path, model: bytes, signature: Mapping[str, Any], lineage: Mapping[str, Any]
+    folder: Path,
+    model: bytes,
+    signature: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+    *,
+    twin: bytes | None = None,
 ) -> None:
-    """Write the three files of a bundle."""
+    """Write the files of a bundle; a twin where the model is a release fit."""
     files.write_bytes(folder / MODEL, model)
+    if twin is not None:
+        files.write_bytes(folder / TWIN, twin)
     files.write_json(folder / SIGNATURE, signature)
     files.write_json(folder / LINEAGE, lineage)
 

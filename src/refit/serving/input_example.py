@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROWS = 100
 PREDICTION = "refit.prediction"
+TWIN_PREDICTION = "refit.twin"
+"""Of the twin, where the bundle is a release fit."""
 
 
 def take(model: "Bundle", rows: pl.DataFrame) -> bytes:
@@ -49,9 +51,9 @@ def read(path: Path) -> pl.DataFrame:
 
 
 def difference(model: "Bundle", rows: pl.DataFrame) -> float:
-    """The largest difference between a model's predictions and the stored ones.
+    """The largest difference between a model's predictions and the stored ones; NaN if one is NaN.
 
-    The model is tried in a process of its own, see `refit.serving.sandbox`.
+    The model is tried in a process of its own, see `refit.serving.sandbox`, and so is its twin.
 
     Args:
         model: that is not trusted yet.
@@ -60,7 +62,11 @@ def difference(model: "Bundle", rows: pl.DataFrame) -> float:
     Raises:
         DataError: the model does not pass its trial, or the rows have no predictions.
     """
-    stored = rows.select(name for name in rows.columns if name.startswith(PREDICTION)).to_numpy()
+    return float(np.max([_difference(each, name, rows) for name, each in _models(model)]))
+
+
+def _difference(model: "Bundle", name: str, rows: pl.DataFrame) -> float:
+    stored = rows.select(each for each in rows.columns if each.startswith(name)).to_numpy()
     predicted = sandbox.predict(model, rows).reshape(rows.height, -1)
     if predicted.shape != stored.shape:
         raise _no_examples(f"predictions of shape {stored.shape}, not {predicted.shape}")
@@ -78,4 +84,15 @@ def _no_examples(got: str) -> DataError:
 
 
 def _predictions(model: "Bundle", rows: pl.DataFrame) -> list[pl.Series]:
-    return to_columns(PREDICTION, answers.predict(model, rows), model.signature["classes"])
+    classes = model.signature["classes"]
+    return [
+        column
+        for name, each in _models(model)
+        for column in to_columns(name, answers.predict(each, rows), classes)
+    ]
+
+
+def _models(model: "Bundle") -> list[tuple[str, "Bundle"]]:
+    """The models of a bundle, each with the name of its predictions."""
+    twin = [(TWIN_PREDICTION, model.evaluated)] if model.is_release else []
+    return [(PREDICTION, model), *twin]

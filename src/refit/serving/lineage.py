@@ -8,8 +8,10 @@ import polars as pl
 
 from refit.core import files
 from refit.dataset import PARTITION
+from refit.serving.digest import MODEL, TWIN
 
 PACKAGES = ("torch", "numpy", "polars", "pandera", "scikit-learn", "onnx", "onnxruntime", "dvc")
+EVERY_PART = ("train", "validation", "holdout")
 
 
 def describe(
@@ -18,11 +20,12 @@ def describe(
     """lineage.json: the digests of the paths, the training, and the versions of the packages.
 
     Args:
-        training: training.json.
+        training: training.json. With a release fit in it, the parts that each model has learnt from
+            are named.
         paths: files and folders to digest, by name.
         seen: the partitions of each part of the split.
     """
-    return {
+    described = {
         "partitions": seen,
         "digests": {name: files.digest(path) for name, path in paths.items()},
         "model": {key: training["model"][key] for key in ("name", "settings")},
@@ -30,6 +33,9 @@ def describe(
         # Without the label of a build: torch 2.13.0+cpu and 2.13.0 compute the same.
         "packages": {name: importlib.metadata.version(name).split("+")[0] for name in PACKAGES},
     }
+    if "release" in training:
+        described["trained_on"] = {MODEL: list(EVERY_PART), TWIN: training["final"].split("+")}
+    return described
 
 
 def partitions(prepared: Path) -> dict[str, list[str]]:

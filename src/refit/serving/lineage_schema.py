@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from refit.serving import schema
-from refit.serving.schema import Check, items, record, table
+from refit.serving import digest, schema
+from refit.serving.schema import Check, extended, items, record, table
 
 PARTITIONS = record(
     train=items(schema.name, least=1, unique=True),
@@ -12,19 +12,27 @@ PARTITIONS = record(
     holdout=items(schema.name, unique=True),
 )
 """No model has learnt from nothing."""
+PARTS = items(schema.one_of(("train", "validation", "holdout")), least=1, unique=True)
+TRAINED_ON = record(**{digest.MODEL: PARTS, digest.TWIN: PARTS})
+"""The parts that each model has learnt from; only of a release fit and its twin."""
 MODEL = record(name=schema.name, settings=schema.anything)
 NAMED = record(model=MODEL)
 """What both lineages have, and the bundle reads."""
 SEED = schema.integer(0, 2**64 - 1)
 
-BUNDLE = record(
-    partitions=PARTITIONS,
-    digests=table(schema.digest),
-    model=MODEL,
-    training=record(fingerprint=schema.digest, seed=SEED, determinism=record(level=schema.name)),
-    packages=table(schema.text),
+BUNDLE = extended(
+    record(
+        partitions=PARTITIONS,
+        digests=table(schema.digest),
+        model=MODEL,
+        training=record(
+            fingerprint=schema.digest, seed=SEED, determinism=record(level=schema.name)
+        ),
+        packages=table(schema.text),
+    ),
+    trained_on=TRAINED_ON,
 )
-VERSION = record(
+_VERSION = record(
     dataset=schema.name,
     digest=schema.digest,
     commit=record(
@@ -61,6 +69,7 @@ VERSION = record(
     inputs=table(schema.digest),
     run=schema.name,
 )
+VERSION = extended(_VERSION, trained_on=TRAINED_ON)
 
 
 def read(path: Path, check: Check, *, where: str = "") -> dict[str, Any]:

@@ -23,7 +23,6 @@ import numpy as np
 from refit.core import orphans
 from refit.core.errors import DataError
 from refit.data.encoder import as_float
-from refit.serving.digest import MODEL
 from refit.workspace import memory
 from refit.workspace.memory import GIB
 
@@ -121,7 +120,7 @@ def trying(model: "Bundle", rows: "pl.DataFrame", limits: Limits | None = None) 
     """
     limits = limits or Limits()
     limits = replace(limits, memory=limits.memory or max(memory.free(), LEAST))
-    where = str(model.folder / MODEL)
+    where = str(model.path)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as request:
         json.dump(_request(model, rows, limits), request)
         request.seek(0)
@@ -180,7 +179,7 @@ def _request(model: "Bundle", rows: "pl.DataFrame", limits: Limits) -> dict[str,
             got=str(error).splitlines()[0],
         ) from error
     return {
-        "model": str((model.folder / MODEL).resolve()),
+        "model": str(model.path.resolve()),
         "signature": dict(model.signature),
         "columns": columns,
         "seconds": limits.seconds,

@@ -201,6 +201,18 @@ def record(**fields: Check) -> Check:
     return check
 
 
+def extended(inner: Check, **fields: Check) -> Check:
+    """What the inner check takes; these fields of it may be missing."""
+
+    def check(value: Any, at: str) -> Iterator[str]:
+        yield from inner(value, at)
+        if isinstance(value, dict):
+            for key in fields.keys() & value.keys():
+                yield from fields[key](value[key], _within(at, key))
+
+    return check
+
+
 def twice(at: str, value: str) -> Iterator[str]:
     """That a value which names something does so twice."""
     yield f"{at} has {_shown(value)} twice"

@@ -1,14 +1,15 @@
 """Stage `train`: data/prepared -> data/model, tracked live in MLflow."""
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from refit.core import determinism, files, params, paths
-from refit.models import catalog
+from refit.data import prepared
+from refit.models import catalog, release
 from refit.models import final as final_model
-from refit.models.final import Fits, TrainParams
+from refit.models.final import NONE, Fits, TrainParams
 from refit.models.model import Data, Model, Session
 from refit.tracking.run import Tracker
 from refit.training import checkpoint, fingerprint, loop, stop_signals
@@ -42,11 +43,14 @@ def main() -> None:
             "chosen": fits.chosen.describe(),
             "seed": settings.seed,
             "rows": {"train": len(data.train), "validation": len(data.validation)},
-            "determinism": {"level": fitted.level, "asked": level, **determinism.settings(level)},
+            "determinism": {"level": _level(fits), "asked": level, **determinism.settings(level)},
             "fingerprint": key,
         }
         shutil.rmtree(paths.MODEL, ignore_errors=True)
         fitted.save(paths.MODEL)
+        if fits.release is not None:
+            described["release"] = fits.release.describe()
+            fits.release.save(paths.RELEASE)
         files.write_array(paths.VALIDATION_PREDICTIONS, fits.chosen.predict(data.validation))
         files.write_json(paths.TRAINING, described)
         tracker.artifact(paths.TRAINING)
@@ -73,4 +77,15 @@ def _fit(
             stop=stop,
             train=loop.train,
         )
-        return final_model.fit(model, data, own, session, settings.final)
+        fits = final_model.fit(model, data, own, session, settings.final)
+        if settings.release == NONE:
+            return fits
+        holdout = prepared.map_part(paths.PREPARED, "holdout")
+        length = fits.chosen.length
+        return replace(fits, release=release.fit(model, data, holdout, own, session, length=length))
+
+
+def _level(fits: Fits) -> determinism.Level:
+    """What holds for every model that is registered."""
+    level = fits.final.level
+    return level if fits.release is None else determinism.at_most(level, fits.release.level)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from refit.core import params, paths
 from refit.core.errors import RegistryError
 from refit.data import raw_files
+from refit.evaluation import release
 from refit.registry import reading
 from refit.registry.reader import Reader
 from refit.registry.reader import champion as champion_of
@@ -39,6 +40,7 @@ class Status:
         """The state as a person reads it."""
         return [
             self._champion(),
+            *self._release(),
             *self._waiting(),
             *self._data(),
             *self._changes(),
@@ -55,6 +57,11 @@ class Status:
             f"champion   version {self.champion.number}, registered {self.champion.registered},"
             f" bundle {self.champion.digest[:12]}"
         )
+
+    def _release(self) -> list[str]:
+        if self.champion is None or not self.champion.is_release:
+            return []
+        return [f"live       {release.HOW}"]
 
     def _waiting(self) -> list[str]:
         if self.waiting is None:

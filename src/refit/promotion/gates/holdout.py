@@ -31,6 +31,9 @@ def _unseen(scored: ScoredCandidate) -> Gate:
             f"{scored.rival} has trained on {scored.seen_rows:,} of {rows:,} rows; compared on the"
             f" {left:,} that neither has seen"
         )
+    if scored.twins:
+        names = " and ".join(scored.twins)
+        summary += f"; compared by the twin, which has not learnt the holdout: {names}"
     enough = blocks >= FEWEST_BLOCKS
     if not enough:
         summary += f"; {blocks} blocks prove nothing, at least {FEWEST_BLOCKS} are needed"

@@ -20,7 +20,7 @@ def compare(scored: ScoredCandidate, policy: PromoteParams) -> Comparison:
     holdout = scored.holdout
     if scored.comparison_error or holdout.rival is None or not len(holdout):
         return _unmeasured(scored)
-    return _paired(scored, policy, holdout.rival, seeds=2 if scored.rival != LINEAR else 1)
+    return paired(scored, policy, holdout.rival, seeds=2 if scored.rival != LINEAR else 1)
 
 
 def gate(
@@ -85,7 +85,7 @@ def _baseline(scored: ScoredCandidate, policy: PromoteParams, name: BaselineName
     measurable = len(scored.holdout) > 0 and np.isfinite(scored.all_predictions).all()
     if measurable:
         predicted, deficit = scored.baselines[name], policy.deficit(name)
-        comparison = _paired(scored, policy, predicted, seeds=1)
+        comparison = paired(scored, policy, predicted, seeds=1)
         loss = scoring.losses(policy.metric, scored.task, scored.holdout.target, predicted)
         margin = deficit * float(loss.mean())
         result = not_worse(comparison, margin)
@@ -107,7 +107,7 @@ def _baseline(scored: ScoredCandidate, policy: PromoteParams, name: BaselineName
     )
 
 
-def _paired(
+def paired(
     scored: ScoredCandidate, policy: PromoteParams, other: np.ndarray, *, seeds: int
 ) -> Comparison:
     """The candidate compared with other predictions (N,) or (N, K) of the holdout.

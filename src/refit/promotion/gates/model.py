@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from refit.evaluation.predictions import TOLERANCE, largest_difference
+from refit.evaluation.predictions import TOLERANCE, as_table, largest_difference
 from refit.promotion.gate import Gate
-from refit.promotion.scoring import ScoredCandidate, as_table
+from refit.promotion.scoring import ScoredCandidate
 from refit.serving import answers
+from refit.tasks.task import Task
 
 if TYPE_CHECKING:
     from refit.serving.bundle import Bundle
@@ -25,15 +26,21 @@ ODD_BATCH = 37
 
 def gates(scored: ScoredCandidate) -> tuple[Gate, ...]:
     """Predictions in range, equal to training, and equal in batches, by row and served."""
-    return (_in_range(scored), _equals_training(scored), _equals_batch(scored))
+    return (
+        in_range("predictions in range", scored.task, scored.all_predictions),
+        equals_training(
+            "bundle equals training", scored.all_predictions, scored.expected_predictions
+        ),
+        _equals_batch(scored),
+    )
 
 
-def _in_range(scored: ScoredCandidate) -> Gate:
-    predicted = as_table(scored.all_predictions)
-    wrong = ~scored.task.in_range(predicted)
-    kind = scored.task.predictions
+def in_range(name: str, task: Task, predicted: np.ndarray) -> Gate:
+    """Fails when a prediction (N,) or (N, K) is not possible."""
+    wrong = ~task.in_range(as_table(predicted))
+    kind = task.predictions
     return Gate(
-        name="predictions in range",
+        name=name,
         group="model",
         result="fail" if wrong.any() else "pass" if len(wrong) else "not enough evidence",
         summary=f"{np.count_nonzero(~wrong):,} of {len(wrong):,} predictions are finite {kind}",
@@ -44,12 +51,13 @@ def _in_range(scored: ScoredCandidate) -> Gate:
     )
 
 
-def _equals_training(scored: ScoredCandidate) -> Gate:
+def equals_training(name: str, predicted: np.ndarray, expected: np.ndarray) -> Gate:
+    """Fails when the bundle's predictions (N,) or (N, K) are not the model's own."""
     return _equal(
-        "bundle equals training",
-        largest_difference(scored.all_predictions, scored.expected_predictions),
+        name,
+        largest_difference(predicted, expected),
         "the bundle's predictions from raw columns, compared with the predictions in training",
-        scored.all_rows.height,
+        len(predicted),
     )
 
 
