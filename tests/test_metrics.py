@@ -91,7 +91,7 @@ def test_the_bootstrap_equals_repeating_rows() -> None:
     for counts in draws(20, 5, seed=3):
         rows = np.concatenate([np.flatnonzero(b == BLOCKS) for b in np.repeat(range(20), counts)])
         copied = score(binary.TASK, BINARY[rows], PROBABILITY[rows])
-        scores = scorer(counts)
+        (scores,) = scorer(counts[None])
         for name in ("roc_auc", "pr_auc", "log_loss", "brier"):
             assert scores[name] == pytest.approx(copied[name], rel=1e-9)
 
@@ -103,7 +103,7 @@ def test_the_weighted_median_equals_repeating_rows() -> None:
     for counts in draws(20, 20, seed=4):
         rows = np.repeat(np.arange(ROWS), counts[BLOCKS])
         copied = np.median(np.abs(target - prediction)[rows])
-        assert scorer(counts)["median_absolute_error"] == pytest.approx(copied, rel=1e-12)
+        assert scorer(counts[None])[0]["median_absolute_error"] == pytest.approx(copied, rel=1e-12)
 
 
 def test_the_bootstrap_repeats_and_holds_its_value() -> None:
@@ -137,8 +137,8 @@ def test_losses_average_to_their_metric() -> None:
 def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
     """Metrics and resampled metrics are of the rows, not of their order."""
     target, prediction, blocks = BINARY[:60], PROBABILITY[:60], np.arange(60) // 6
-    counts = draws(10, 1, seed=1)[0]
-    plain = binary.TASK.scorer(target, prediction, blocks)(counts)
-    mixed = binary.TASK.scorer(target[order], prediction[order], blocks[order])(counts)
+    counts = draws(10, 1, seed=1)
+    (plain,) = binary.TASK.scorer(target, prediction, blocks)(counts)
+    (mixed,) = binary.TASK.scorer(target[order], prediction[order], blocks[order])(counts)
     for name, value in plain.items():
         assert mixed[name] == pytest.approx(value)

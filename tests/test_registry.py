@@ -28,7 +28,7 @@ from refit.registry.version import Version
 from refit.serving.digest import identity
 from refit.tracking import errors
 from refit.tracking.client import connect, experiment, find_run
-from refit.tracking.run import Tracker
+from refit.tracking.recorder import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,13 @@ def history(root: Path, fingerprint: str, metric: str) -> list[tuple[int, float]
 
 def test_one_run_for_one_fingerprint(root: Path) -> None:
     """A retry continues the run of the first try, and logs no step twice."""
-    with pytest.raises(KeyError), Tracker("f1", "t", {"lr": 0.1}, {}, root) as tracker:
+    with pytest.raises(KeyError), Recorder("f1", "t", {"lr": 0.1}, {}, root) as recorder:
         for step in (10, 20, 30):
-            tracker.log({"loss": 1 / step}, step)
+            recorder.log({"loss": 1 / step}, step)
         raise KeyError
-    with Tracker("f1", "t", {"lr": 0.1}, {}, root) as tracker:
+    with Recorder("f1", "t", {"lr": 0.1}, {}, root) as recorder:
         for step in (20, 30, 40):
-            tracker.log({"loss": 1 / step}, step)
+            recorder.log({"loss": 1 / step}, step)
     assert history(root, "f1", "loss") == [(10, 0.1), (20, 0.05), (30, 1 / 30), (40, 0.025)]
     client = connect(root)
     assert not client.search_runs([experiment(client, root, "t")], "tags.x = 'y'")
@@ -91,12 +91,24 @@ def test_a_lost_server_costs_a_warning(
     """If no server answers, the training continues, and one warning says so."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with Tracker("f2", "t", {}, {}, root) as tracker:
-        tracker.log({"loss": 1.0}, 1)
-        tracker.artifact(root / "nothing")
+    with Recorder("f2", "t", {}, {}, root) as recorder:
+        recorder.log({"loss": 1.0}, 1)
+        recorder.artifact(root / "nothing")
     assert capfd.readouterr().err.count("warning: MLflow was lost") == 1
     with pytest.raises(RegistryError, match="MLflow cannot be reached"):
         Registry.open(root, "t")
+
+
+def test_a_killed_recorder_costs_a_warning(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The training goes on, and the next one with its fingerprint completes the run."""
+    with Recorder("f5", "t", {}, {}, root) as recorder:
+        recorder._process.kill()
+        for step in range(2000):
+            recorder.log({"loss": 1.0}, step)
+    assert capfd.readouterr().err == "warning: the training's MLflow run is not complete\n"
+    with Recorder("f5", "t", {}, {}, root) as recorder:
+        recorder.log({"loss": 1.0}, 1)
+    assert history(root, "f5", "loss") == [(1, 1.0)]
 
 
 def test_the_same_model_is_registered_once(root: Path, tmp_path: Path) -> None:
@@ -440,8 +452,8 @@ def test_any_error_of_mlflow_costs_one_warning_and_shows_no_password(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql://me:hidden@127.0.0.1:9/mlflow")
     else:
         files.write_text(tmp_path / ".refit/mlflow.db", "this is no database\n" * 100)
-    with Tracker("f", "t", {"lr": 1}, {}, tmp_path) as tracker:
-        tracker.log({"loss": 1.0}, 1)
+    with Recorder("f", "t", {"lr": 1}, {}, tmp_path) as recorder:
+        recorder.log({"loss": 1.0}, 1)
     printed = capfd.readouterr().err
     assert printed.count("warning: MLflow was lost") == 1
     assert "Traceback" not in printed

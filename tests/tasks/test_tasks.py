@@ -115,7 +115,7 @@ def test_the_deviance_and_d2_equal_scikit_learn() -> None:
     scorer = counts.TASK.scorer(COUNT, prediction, blocks)
     for drawn in draws(ROWS // 25, 5, seed=4):
         rows = np.repeat(np.arange(ROWS), drawn[blocks])
-        scores = scorer(drawn)
+        (scores,) = scorer(drawn[None])
         deviance = mean_poisson_deviance(COUNT[rows], prediction[rows])
         share = d2_tweedie_score(COUNT[rows], prediction[rows], power=1)
         assert scores["poisson_deviance"] == pytest.approx(deviance, rel=1e-9)

@@ -26,7 +26,7 @@ class Interval:
 def score(task: Task, target: np.ndarray, prediction: np.ndarray) -> Scores:
     """The task's metrics on all rows; None where a metric is not defined."""
     one_block = np.zeros(len(target), np.int64)
-    return task.scorer(target, prediction, one_block)(np.ones(1, np.int64))
+    return task.scorer(target, prediction, one_block)(np.ones((1, 1), np.int64))[0]
 
 
 def bootstrap(
@@ -52,8 +52,8 @@ def bootstrap(
     """
     scores = task.scorer(target, prediction, blocks)
     count = int(blocks.max()) + 1
-    values = scores(np.ones(count, np.int64))
-    resampled = [scores(counts) for counts in draws(count, resamples, seed)]
+    all_once = np.ones((1, count), np.int64)
+    values, *resampled = scores(np.concatenate([all_once, draws(count, resamples, seed)]))
     return {
         name: Interval(value=value, **_percentiles([each[name] for each in resampled], confidence))
         for name, value in values.items()

@@ -11,7 +11,7 @@ from refit.models import catalog, release
 from refit.models import final as final_model
 from refit.models.final import NONE, Fits, TrainParams
 from refit.models.model import Data, Model, Session
-from refit.tracking.run import Tracker
+from refit.tracking.recorder import Recorder
 from refit.training import checkpoint, fingerprint, loop, stop_signals
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     checkpoint.sweep(paths.CHECKPOINTS / key)
     data = Data.read(paths.PREPARED)
     logged = {**asdict(settings), **asdict(own)}
-    with Tracker(key, dataset, logged, {"stage": "train"}) as tracker:
+    with Recorder(key, dataset, logged, {"stage": "train"}) as tracker:
         fits = _fit(model, data, own, settings, level=level, key=key, tracker=tracker)
         fitted = fits.final
         described = {
@@ -65,7 +65,7 @@ def _fit(
     *,
     level: determinism.Level,
     key: str,
-    tracker: Tracker,
+    tracker: Recorder,
 ) -> Fits:
     with stop_signals.noted() as stop:
         session = Session(

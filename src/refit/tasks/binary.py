@@ -88,11 +88,11 @@ class Binary(Task):
         ranking = Ranking(target, prediction, blocks)
         calibration = Calibration(target, prediction, blocks)
 
-        def scores(counts: np.ndarray) -> Scores:
-            roc_auc, pr_auc = ranking(counts)
-            return {"roc_auc": roc_auc, "pr_auc": pr_auc, "ece": calibration(counts)} | means(
-                counts
-            )
+        def scores(drawn: np.ndarray) -> list[Scores]:
+            return [
+                {"roc_auc": roc, "pr_auc": pr, "ece": calibration(counts), **means(counts)}
+                for counts, (roc, pr) in zip(drawn, ranking(drawn), strict=True)
+            ]
 
         return scores
 

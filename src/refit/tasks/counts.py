@@ -110,7 +110,7 @@ class Counts(Task):
             logarithm=_x_log_y(count, count),
         )
 
-        def scores(counts: np.ndarray) -> Scores:
+        def one(counts: np.ndarray) -> Scores:
             mean = means(counts)
             # The deviance of a constant rate, multiplied out.
             average = np.array(mean["count"])
@@ -122,7 +122,7 @@ class Counts(Task):
                 "bias": mean["bias"],
             }
 
-        return scores
+        return lambda drawn: [one(counts) for counts in drawn]
 
     def plots(
         self,

@@ -112,15 +112,18 @@ class Multiclass(Task):
         rankings = [Ranking(truth == k, prediction[:, k], blocks) for k in range(count)]
         calibration = Calibration(correct, prediction.max(axis=1), blocks)
 
-        def scores(counts: np.ndarray) -> Scores:
+        def one(counts: np.ndarray, areas: list[float]) -> Scores:
             table = (counts @ confusion).reshape(count, count)
-            areas = [area for area, _ in (ranking(counts) for ranking in rankings)]
-            defined = [area for area in areas if area is not None]
             return means(counts) | {
                 "macro_f1": _macro_f1(table),
-                "macro_roc_auc": sum(defined) / len(defined) if defined else None,
+                "macro_roc_auc": sum(areas) / len(areas) if areas else None,
                 "ece": calibration(counts),
             }
+
+        def scores(drawn: np.ndarray) -> list[Scores]:
+            by_class = zip(*(ranking(drawn) for ranking in rankings), strict=True)
+            areas = ([area for area, _ in each if area is not None] for each in by_class)
+            return [one(counts, each) for counts, each in zip(drawn, areas, strict=True)]
 
         return scores
 

@@ -89,7 +89,7 @@ class Regression(Task):
         order = np.argsort(np.abs(prediction - target), kind="stable")
         errors, sorted_blocks = np.abs(prediction - target)[order], blocks[order]
 
-        def scores(counts: np.ndarray) -> Scores:
+        def one(counts: np.ndarray) -> Scores:
             mean = means(counts)
             variance = mean["second"] - mean["first"] ** 2
             return {
@@ -100,7 +100,7 @@ class Regression(Task):
                 "r2": 1 - mean["squared"] / variance if variance > 0 else None,
             }
 
-        return scores
+        return lambda drawn: [one(counts) for counts in drawn]
 
     def plots(
         self,

@@ -1,15 +1,17 @@
 """Sums by block, from which metrics of any resample of blocks follow without seeing rows again.
 
-Everything that is a sum over rows is summed by block once. Only ranking metrics look at the rows
-again, already sorted, with the block's count as weight.
+Everything that is a sum over rows is summed by block once. Ranking metrics look at the rows again,
+already sorted, for all resamples together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 CALIBRATION_BINS = 15
 """Bins of the expected calibration error, of equal numbers of rows."""
+CELLS = 2**20
+"""Numbers of one array of a ranking; more would not fit the processor's cache."""
 CLIP = 1e-7
 """Probabilities are kept this far from 0 in the log loss: the resolution of float32 near 1."""
 
@@ -29,29 +31,58 @@ def block_means(blocks: np.ndarray, **rows: np.ndarray) -> BlockMeans:
 
 
 class Ranking:
-    """ROC AUC and average precision, rows sorted once by falling prediction."""
+    """ROC AUC and average precision of many resamples, rows sorted once by falling prediction.
+
+    The area under the ROC counts pairs of a positive and a negative row, so its numerator is a
+    bilinear form in the block counts. Average precision needs the counts above each positive row
+    only. Both are sums of whole numbers, which products of float64 hold exactly below 2**53.
+    """
 
     def __init__(self, positive: np.ndarray, prediction: np.ndarray, blocks: np.ndarray) -> None:
         order = np.argsort(-prediction, kind="stable")
-        self.blocks = blocks[order]
-        self.positive = positive[order].astype(np.int64)
         ranked = prediction[order]
-        self.ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+        self.threshold = np.cumsum(np.append(False, ranked[1:] != ranked[:-1]))
+        """(N,) rows with equal predictions share a threshold."""
+        self.blocks, self.positive = blocks[order], positive[order].astype(bool)
+        self.count = int(blocks.max()) + 1
 
-    def __call__(self, counts: np.ndarray) -> tuple[float | None, float | None]:
-        """Both areas under the block counts; ties share a threshold; None with one class."""
-        weight = counts[self.blocks]
-        true = np.cumsum(weight * self.positive)[self.ends]
-        all_ = np.cumsum(weight)[self.ends]
-        positives, negatives = int(true[-1]), int(all_[-1] - true[-1])
-        if not positives or not negatives:
-            return None, None
-        true_before = np.concatenate([[0], true[:-1]])
-        false_step = np.diff(all_ - true, prepend=0)
-        area = float((false_step * (true + true_before)).sum()) / 2 / positives / negatives
-        precision = true / np.maximum(all_, 1)
-        average = float(((true - true_before) * precision).sum()) / positives
-        return area, average
+    def __call__(self, draws: np.ndarray) -> list[tuple[float | None, float | None]]:
+        """Both areas under each (blocks,) of the counts (R, blocks); None with one class."""
+        drawn = draws.astype(np.float64)
+        pairs = np.zeros((self.count, self.count))
+        average = np.zeros(len(drawn))
+        true, false = np.zeros(self.count), np.zeros(self.count)
+        for positive, negative in self._steps(len(drawn)):
+            reached = np.cumsum(positive, axis=0) + true
+            pairs += negative.T @ (2 * reached - positive)
+            passed = np.cumsum(negative, axis=0) + false
+            at = positive.any(axis=1)
+            hits, called = reached[at] @ drawn.T, (reached[at] + passed[at]) @ drawn.T
+            average += ((positive[at] @ drawn.T) * hits / np.maximum(called, 1)).sum(axis=0)
+            true, false = reached[-1], passed[-1]
+        positives, negatives = drawn @ true, drawn @ false
+        doubled = ((drawn @ pairs) * drawn).sum(axis=1)
+        return [
+            (area / 2 / p / n, total / p) if p and n else (None, None)
+            for area, total, p, n in zip(
+                *(each.tolist() for each in (doubled, average, positives, negatives)), strict=True
+            )
+        ]
+
+    def _steps(self, resamples: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Positive and negative rows (thresholds, blocks), for a range of thresholds at a time."""
+        size = max(1, CELLS // max(resamples, self.count))
+        last = int(self.threshold[-1])
+        for first in range(0, last + 1, size):
+            width = min(size, last + 1 - first)
+            rows = slice(*np.searchsorted(self.threshold, (first, first + width)))
+            cells = (self.threshold[rows] - first) * self.count + self.blocks[rows]
+            positive = self.positive[rows]
+            yield self._table(cells[positive], width), self._table(cells[~positive], width)
+
+    def _table(self, cells: np.ndarray, width: int) -> np.ndarray:
+        counts = np.bincount(cells, minlength=width * self.count)
+        return counts.reshape(width, self.count).astype(np.float64)
 
 
 class Calibration:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Scores = dict[str, float | None]
 """Metrics by name; None where a metric is not defined, for example with one class alone."""
-Scorer = Callable[[np.ndarray], Scores]
-"""Metrics of the rows under (blocks,) counts: how often each block of time was drawn."""
+Scorer = Callable[[np.ndarray], list[Scores]]
+"""Metrics of the rows under each (blocks,) of counts (R, blocks): how often a block was drawn."""
 
 
 class Task(ABC):

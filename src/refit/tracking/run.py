@@ -10,8 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from refit.tracking.client import FINGERPRINT, connect, experiment, find_run, short
 
@@ -26,7 +25,7 @@ SECONDS = 2.0
 
 
 class Tracker:
-    """The MLflow run of one training; use it in a `with` statement.
+    """The MLflow run of one training.
 
     Args:
         fingerprint: of the stage; names the run.
@@ -53,7 +52,7 @@ class Tracker:
         self._sent = time.monotonic()
         self._last_steps: dict[str, int] = {}
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         """Open the fingerprint's run, or warn and continue without tracking."""
         with self._or_untracked():
             client = connect(self._root)
@@ -70,29 +69,22 @@ class Tracker:
             }
             client.update_run(self._run, status="RUNNING")
             self._client = client
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Send the remaining metrics and end the run with the status of the training."""
+    def close(self, end: str) -> None:
+        """Send the remaining metrics and end the run with a status of MLflow, see `status`."""
         self._flush()
         with self._or_untracked():
             if self._client is not None:
-                self._client.set_terminated(self._run, _status(kind))
+                self._client.set_terminated(self._run, end)
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics at a step; steps that the run already has are skipped."""
+    def log(self, metrics: Mapping[str, float], step: int, at: float) -> None:
+        """Log metrics at a step and a time in seconds since 1970; known steps are skipped."""
         if self._client is None:
             return
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
         self._queue += [
-            Metric(key, float(value), now, step)
+            Metric(key, float(value), int(at * 1000), step)
             for key, value in metrics.items()
             if step > self._last_steps.get(key, -1)
         ]
@@ -133,7 +125,7 @@ class Tracker:
             )
 
 
-def _status(kind: type[BaseException] | None) -> str:
+def status(kind: type[BaseException] | None) -> str:
     """MLflow's status of an ended run; Ctrl-C and SIGTERM, which are no Exception, kill it."""
     if kind is None:
         return "FINISHED"
