@@ -42,6 +42,8 @@ def main(beside: str, *stages: str) -> int:
         return 1  # the run meets the same error, and says it
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would interrupt Python's own end
 
 
 def _work(beside: str, stages: tuple[str, ...], report: Report) -> int:
