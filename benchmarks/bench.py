@@ -142,7 +142,7 @@ def changes(project: Path) -> None:
     original = path.read_text(encoding="utf-8")
     for name, old, new in (
         ("evaluate.resamples", "resamples: 1000", "resamples: 1200"),
-        ("network.dropout", "dropout: 0.25", "dropout: 0.2"),
+        ("network.dropout", "dropout: 0.1", "dropout: 0.15"),
     ):
         path.write_text(original.replace(old, new), encoding="utf-8")
         print_change(name, *call(project, "refit", "run"))

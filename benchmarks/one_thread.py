@@ -68,12 +68,11 @@ def predictions() -> None:
 def training_step() -> None:
     """A step of the network, and its share of the peak that NumPy's product reaches here."""
     import numpy as np
-    import torch
 
     from refit.core import params
     from refit.models.model import Data
     from refit.models.network import Network, NetworkParams
-    from refit.training import loop, setup
+    from refit.training import loop, schedule, setup
 
     data, settings = Data.read(paths.PREPARED), params.read(NetworkParams, "network")
     setup.prepare(1, determinism.STRICTEST, 1)
@@ -89,7 +88,8 @@ def training_step() -> None:
             checkpoints=Path(folder),
         )
         network.train()
-        rows = torch.randperm(len(data.train))[: settings.batch_size]
+        order = {"seed": 0, "epoch": 0, "done": 0, "members": network.members}
+        rows = next(schedule.batches(len(data.train), settings.batch_size, **order))
         seconds = best(lambda: steps._step(rows, 0.001), 30)
     left, right = (np.ones((SQUARE, SQUARE), np.float32) for _ in range(2))
     peak = 2 * SQUARE**3 / best(lambda: np.matmul(left, right), 3)

@@ -86,10 +86,10 @@ def test_the_whole_formula() -> None:
     with torch.no_grad():
         net.numbers.scale.uniform_(0, 0.1)
         net.categories.scale.uniform_(0, 0.1)
-    rows = net.table[CODES.long() + torch.tensor([0, 4])].flatten(1)
     outputs = []
     for member, (_8, _1) in enumerate([(slice(0, 8), slice(0, 1)), (slice(8, 16), slice(1, 2))]):
         numbers = net._encode(NUMERIC) * 20 * net.numbers.scale[member].repeat(6)
+        rows = net.table[CODES.long() + torch.tensor([0, 4]) + 9 * member].flatten(1)
         words = rows * 20 * net.categories.scale[member].repeat_interleave(2)
         h = numbers @ net.numbers.weight[_8].T + net.numbers.bias[_8]
         h = functional.silu(h + words @ net.categories.weight[_8].T)
@@ -97,21 +97,23 @@ def test_the_whole_formula() -> None:
         h = functional.silu(h @ second.weight[_8].T + second.bias[_8])
         outputs.append(h @ net.head.weight[_1].T + net.head.bias[_1])
     torch.testing.assert_close(net(NUMERIC, CODES), (outputs[0] + outputs[1]) / 2)
-    torch.testing.assert_close(net.train()(NUMERIC, CODES), torch.cat(outputs))
+    own = torch.cat([NUMERIC, NUMERIC.flip(0)]), torch.cat([CODES, CODES.flip(0)])
+    torch.testing.assert_close(net.train()(*own), torch.cat([outputs[0], outputs[1].flip(0)]))
 
 
-def test_groups_multiply_alone() -> None:
-    """Groups give what separate layers give, with all gradients, at the fastest level too."""
-    made = Linear(5, 7, torch.Generator().manual_seed(0), groups=3)
+@pytest.mark.parametrize("training", [True, False])
+def test_groups_multiply_alone(*, training: bool) -> None:
+    """Groups of rows, in training, and of columns give what separate layers give, at any level."""
+    axis = 0 if training else 1
+    made = Linear(5, 7, torch.Generator().manual_seed(0), groups=3).train(training)
     alone = [nn.Linear(5, 7) for _ in range(3)]
     for group, layer in enumerate(alone):
         rows = slice(7 * group, 7 * group + 7)
         layer.load_state_dict({"weight": made.weight[rows], "bias": made.bias[rows]})
-    x = torch.randn(6, 15)
+    x = torch.randn(18, 5) if training else torch.randn(6, 15)
     wanted = x.clone().requires_grad_()
-    expected = torch.cat(
-        [layer(part) for layer, part in zip(alone, wanted.chunk(3, 1), strict=True)], 1
-    )
+    parts = zip(alone, wanted.chunk(3, axis), strict=True)
+    expected = torch.cat([layer(part) for layer, part in parts], axis)
     expected.sin().sum().backward()
     for level in ("any-x86", "machine"):
         linear_layer.use(level, 1)
@@ -121,8 +123,9 @@ def test_groups_multiply_alone() -> None:
         got.sin().sum().backward()
         torch.testing.assert_close(got, expected)
         torch.testing.assert_close(inputs.grad, wanted.grad)
-        gradients = torch.cat([layer.weight.grad for layer in alone])
-        torch.testing.assert_close(made.weight.grad, gradients)
+        for name in ("weight", "bias"):
+            gradients = torch.cat([getattr(layer, name).grad for layer in alone])
+            torch.testing.assert_close(getattr(made, name).grad, gradients)
     linear_layer.use("any-x86", 1)
 
 
@@ -207,5 +210,5 @@ def test_no_categories_or_one_layer() -> None:
     """A network without categorical features, or with one layer, still works."""
     alone = network(cardinalities=(), hidden_layers=1)
     none = torch.zeros((2, 0), dtype=torch.int32)
-    assert alone(NUMERIC, none).shape == (4, 1)
+    assert alone(NUMERIC, none).shape == (2, 1)
     assert alone.eval()(NUMERIC, none).shape == (2, 1)

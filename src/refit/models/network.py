@@ -1,10 +1,11 @@
 """The built-in network: some small perceptrons side by side, whose outputs are averaged.
 
 Each member reads all piecewise-linear encoded numbers and embedded categories, as in Gorishniy et
-al., "On Embeddings for Numerical Features in Tabular Deep Learning" (2022). The members see the
-same batches and share the embeddings and the products, as in "TabM" (Gorishniy et al., 2024). Each
-member learns a scale for every feature, stored as a twentieth and used twenty times, so that it
-moves fast: useless features fade and useful ones grow within the few steps of an epoch.
+al., "On Embeddings for Numerical Features in Tabular Deep Learning" (2022). The members share
+nothing but the steps: each has its own weights, embeddings and order of the rows, because members
+that share them make the same errors. Each learns a scale for every feature, stored as a twentieth
+and used twenty times, so that it moves fast: useless features fade and useful ones grow within the
+few steps of an epoch.
 
 Only operations are used whose bits do not depend on the processor: products through
 refit.training.linear_layer, and SiLU, sigmoid and log-sigmoid, which are torch's own AVX2 kernels.
@@ -17,10 +18,12 @@ With F numeric features, C categorical ones, batch B, T bins, width E, M members
     value     (B, F)      the encoder's mapped value, 0 where missing
     bins      (B, T, F)   clamp((value - edge[t]) / (edge[t+1] - edge[t]), 0, 1) * present
     numbers   (B, (T+2)*F)  concat(value, 1 - present, bins flattened)
-    embedded  (B, C*E)    one table for all columns, column c's codes shifted by offsets[c]
+    embedded  (B, M*C*E)  one table, member m's codes of column c shifted by offsets[m, c]
     h1        (B, M*H)    silu(numbers (s W)_n^T + b + embedded (s W)_c^T), then dropout
     h2, ...   (B, M*H)    silu(linear(h)), each member for itself, then dropout
-    outputs   (B, K)      the mean of the members' outputs; in training (M*B, K), member by member
+    outputs   (B, K)      the mean of the members' outputs
+
+In training, B rows of each member follow each other: (M*B, F), ..., (M*B, H), (M*B, K).
 """
 
 import math
@@ -78,7 +81,8 @@ class NetworkParams(LoopParams):
 class ScaledLinear(Linear):
     """The members' first layer, on F features of some columns each, with learnt scales.
 
-    **Shape**: x (B, columns) -> (B, members * outputs).
+    **Shape**: x (B, columns) or, with columns of each member's own, (B, M*columns) -> (B, M*H);
+    in training (M*B, columns) -> (M*B, H).
     """
 
     def __init__(
@@ -117,15 +121,17 @@ class ScaledLinear(Linear):
         return scaled
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, columns) -> (B, M*H)."""
-        return linear(x, self.scaled(), self.bias)
+        """(B, columns) or (B, M*columns) -> (B, M*H), in training (M*B, columns) -> (M*B, H)."""
+        own_rows, own_columns = self.training, x.shape[1] > self.weight.shape[1]
+        groups = self.members if own_rows or own_columns else 1
+        return linear(x, self.scaled(), self.bias, groups=groups, axis=0 if own_rows else 1)
 
 
 class Network(Trainable):
     """See the module's docstring for the formula.
 
     **Shape**: numeric (B, F) float32 with NaN for missing, categorical (B, C) int32
-    -> outputs (B, K) float32, in training (M*B, K).
+    -> outputs (B, K) float32; in training each member has B rows of its own.
     """
 
     edges: Tensor
@@ -137,9 +143,10 @@ class Network(Trainable):
         seeded = torch.Generator().manual_seed(seed)
         starts = np.cumsum([0, *shape.cardinalities])
         self.register_buffer("edges", torch.tensor(bin_edges(settings.bins)))
-        self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int32))
+        offsets = starts[:-1] + starts[-1] * np.arange(self.members)[:, None]
+        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int32))
         width, hidden = settings.embedding_width, settings.hidden_width
-        table = torch.rand(int(starts[-1]), width, generator=seeded)
+        table = torch.rand(self.members * int(starts[-1]), width, generator=seeded)
         self.table = nn.Parameter((table * 2 - 1) / math.sqrt(width))
         first: dict[str, Any] = {"members": self.members, "generator": seeded, "outputs": hidden}
         self.numbers = ScaledLinear((shape.numeric, settings.bins + 2), by_feature=False, **first)
@@ -153,17 +160,24 @@ class Network(Trainable):
         self.head = Linear(hidden, shape.outputs, **later)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """(B, F) float32, (B, C) int32 -> (B, K), in training (M*B, K)."""
+        """(B, F) float32, (B, C) int32 -> (B, K), in training (M*B, F), (M*B, C) -> (M*B, K)."""
         h = self.numbers(self._encode(numeric))
         if self.shape.cardinalities:
-            codes = categorical + self.offsets
-            embedded = functional.embedding(codes, self.table).flatten(1)
-            h += self.categories(embedded)
+            h += self.categories(self._embed(categorical))
         h = self._activate(h)
         for layer in self.hidden:
             h = self._activate(layer(h))
-        by_member: Tensor = self.head(h).view(len(h), self.members, -1)
-        return by_member.transpose(0, 1).flatten(0, 1) if self.training else by_member.mean(1)
+        outputs: Tensor = self.head(h)
+        return outputs if self.training else outputs.view(len(h), self.members, -1).mean(1)
+
+    def _embed(self, categorical: Tensor) -> Tensor:
+        """(B, C) -> (B, M*C*E), in training (M*B, C) -> (M*B, C*E)."""
+        if self.training:
+            by_member = categorical.view(self.members, -1, categorical.shape[1])
+            codes = (by_member + self.offsets.unsqueeze(1)).flatten(0, 1)
+        else:
+            codes = (categorical.unsqueeze(1) + self.offsets).flatten(1)
+        return functional.embedding(codes, self.table).flatten(1)
 
     def _encode(self, numeric: Tensor) -> Tensor:
         """(B, F) with NaN -> (B, (T+2)*F)."""
@@ -271,8 +285,8 @@ def weights_of(shape: Shape, settings: NetworkParams) -> int:
     scales = shape.numeric + columns
     first = hidden * (shape.numeric * (settings.bins + 2) + columns * width + 1)
     layers = (settings.hidden_layers - 1) * hidden * (hidden + 1)
-    member = scales + first + layers + shape.outputs * (hidden + 1)
-    return codes * width + settings.members * member
+    member = codes * width + scales + first + layers + shape.outputs * (hidden + 1)
+    return settings.members * member
 
 
 def _require_memory(shape: Shape, settings: NetworkParams) -> None:

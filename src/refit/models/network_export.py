@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from torch import Tensor
 
-from refit.models.network import OUTER_EDGE, Network, ScaledLinear
+from refit.models.network import OUTER_EDGE, Network
 from refit.training.linear_layer import Linear
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def add(network: Network, graph: "Graph", features: "Features") -> str:
     """The nodes of `Network.forward` without dropout: (rows, K)."""
     h = _numbers(graph, network, features.numbers())
-    h = _scaled(graph, h, network.numbers)
+    bias = [] if network.numbers.bias is None else [_constant(graph, network.numbers.bias)]
+    h = graph.add("Gemm", h, _constant(graph, network.numbers.scaled()), *bias, transB=1)
+    h = _by_member(graph, network, h, network.settings.hidden_width)
     if network.shape.cardinalities:
         h = graph.add("Add", h, _categories(graph, network, features.code_matrix()))
-    by_member = [-1, network.members, network.settings.hidden_width]
-    h = graph.add("Reshape", _silu(graph, h), graph.constant(by_member))
-    h = graph.add("Transpose", h, perm=[1, 0, 2])
+    h = _silu(graph, h)
     for layer in network.hidden:
         h = _silu(graph, _each_member(graph, h, cast("Linear", layer)))
     outputs = _each_member(graph, h, network.head)
@@ -44,18 +44,20 @@ def _numbers(graph: "Graph", network: Network, mapped: str) -> str:
 
 
 def _categories(graph: "Graph", network: Network, codes: str) -> str:
-    """The codes (rows, C) -> (rows, M*H), as the network embeds and multiplies them."""
-    shifted = graph.add("Add", codes, _constant(graph, network.offsets.long()))
+    """The codes (rows, C) -> (M, rows, H), as the network embeds and multiplies them."""
+    by_member = graph.add("Unsqueeze", codes, graph.constant([1]))
+    shifted = graph.add("Add", by_member, _constant(graph, network.offsets.long()))
     embedded = graph.add("Gather", _constant(graph, network.table), shifted)
     width = len(network.shape.cardinalities) * network.settings.embedding_width
-    flat = graph.add("Reshape", embedded, graph.constant([-1, width]))
-    return _scaled(graph, flat, network.categories)
+    weight = network.categories.scaled().view(network.members, -1, width).transpose(1, 2)
+    x = _by_member(graph, network, embedded, width)
+    return graph.add("MatMul", x, _constant(graph, weight))
 
 
-def _scaled(graph: "Graph", x: str, layer: ScaledLinear) -> str:
-    """(rows, columns) -> (rows, M*H)."""
-    biases = [] if layer.bias is None else [_constant(graph, layer.bias)]
-    return graph.add("Gemm", x, _constant(graph, layer.scaled()), *biases, transB=1)
+def _by_member(graph: "Graph", network: Network, x: str, width: int) -> str:
+    """(rows, M*width in any shape) -> (M, rows, width)."""
+    rows = graph.add("Reshape", x, graph.constant([-1, network.members, width]))
+    return graph.add("Transpose", rows, perm=[1, 0, 2])
 
 
 def _each_member(graph: "Graph", x: str, layer: Linear) -> str:

@@ -56,31 +56,31 @@ def use(level: Level, threads: int) -> None:
 
 
 class _Product(torch.autograd.Function):
-    """y = x W^T by groups, with x (B, G*I), W (G*O, I), y (B, G*O), all float32."""
+    """y = x W^T by groups that lie along an axis of x and y, see `linear`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, groups: int, axis: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.groups = groups
-        y = x.new_empty(len(x), len(weight))
-        for of_x, of_weight, of_y in _grouped(groups, (x, 1), (weight, 0), (y, 1)):
+        ctx.groups, ctx.axis = groups, axis
+        y = x.new_empty(len(x), len(weight) if axis else len(weight) // groups)
+        for of_x, of_weight, of_y in _grouped(groups, (x, axis), (weight, 0), (y, axis)):
             multiply(of_x, of_weight.t(), into=of_y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        needs_x, needs_weight, _ = ctx.needs_input_grad
-        for_x, for_weight = torch.empty_like(x), torch.empty_like(weight)
+        needs_x, needs_weight, *_ = ctx.needs_input_grad
+        for_x, for_weight, axis = torch.empty_like(x), torch.empty_like(weight), ctx.axis
         for of_gradient, of_x, of_weight, to_x, to_weight in _grouped(
-            ctx.groups, (gradient, 1), (x, 1), (weight, 0), (for_x, 1), (for_weight, 0)
+            ctx.groups, (gradient, axis), (x, axis), (weight, 0), (for_x, axis), (for_weight, 0)
         ):
             if needs_x:
                 multiply(of_gradient, of_weight, into=to_x)
             if needs_weight:
                 multiply(of_gradient.t(), of_x, into=to_weight)
-        return for_x if needs_x else None, for_weight if needs_weight else None, None
+        return for_x if needs_x else None, for_weight if needs_weight else None, None, None
 
 
 def _grouped(groups: int, *tensors: tuple[Tensor, int]) -> Iterator[tuple[Tensor, ...]]:
@@ -88,21 +88,48 @@ def _grouped(groups: int, *tensors: tuple[Tensor, int]) -> Iterator[tuple[Tensor
     return zip(*(tensor.chunk(groups, axis) for tensor, axis in tensors), strict=True)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1) -> Tensor:
-    """Multiply by groups, and add b: x (B, G*I), W (G*O, I), b (G*O,) -> (B, G*O)."""
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1, axis: int = 1
+) -> Tensor:
+    """Multiply by groups, and add b: W (G*O, I), b (G*O,).
+
+    Args:
+        x: (B, G*I) with axis 1: each group has columns of its own; (G*B, I) with axis 0: each
+            group has rows of its own.
+        weight: W.
+        bias: b.
+        groups: G.
+        axis: along which the groups lie.
+
+    Returns:
+        (B, G*O) or (G*B, O).
+    """
     if _way.level != "machine":
-        product: Tensor = _Product.apply(x, weight, groups)  # type: ignore[no-untyped-call]
-        return product if bias is None else product.add_(bias)
-    if groups == 1:
+        product: Tensor = _Product.apply(x, weight, groups, axis)  # type: ignore[no-untyped-call]
+    elif groups == 1:
         return functional.linear(x, weight, bias)
-    by_group = x.view(len(x), groups, -1).transpose(0, 1)
-    product = by_group @ weight.view(groups, -1, weight.shape[1]).transpose(1, 2)
-    joined = product.transpose(0, 1).flatten(1)
-    return joined if bias is None else joined + bias
+    else:
+        product = _with_torch(x, weight, groups, axis)
+    if bias is None:
+        return product
+    if axis:
+        return product.add_(bias)
+    by_group = product.view(groups, -1, product.shape[1]) + bias.view(groups, 1, -1)
+    return by_group.flatten(0, 1)
+
+
+def _with_torch(x: Tensor, weight: Tensor, groups: int, axis: int) -> Tensor:
+    """The product of `linear` by torch's own kernels."""
+    inputs = weight.shape[1]
+    by_group = x.view(-1, groups, inputs).transpose(0, 1) if axis else x.view(groups, -1, inputs)
+    product = by_group @ weight.view(groups, -1, inputs).transpose(1, 2)
+    return product.transpose(0, 1).flatten(1) if axis else product.flatten(0, 1)
 
 
 class Linear(nn.Module):
-    """x (B, G*I) -> x W^T + b (B, G*O), as G times nn.Linear, with a seeded uniform start.
+    """x -> x W^T + b, as G times nn.Linear, with a seeded uniform start.
+
+    **Shape**: (B, G*I) -> (B, G*O), in training (G*B, I) -> (G*B, O).
 
     Weights start uniform in +-gain/sqrt(I) (with gain 1 the bound of nn.Linear's own start),
     biases at zero.
@@ -126,8 +153,9 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(groups * outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, G*I) -> (B, G*O)."""
-        return linear(x, self.weight, self.bias, groups=self.groups)
+        """(B, G*I) -> (B, G*O), in training (G*B, I) -> (G*B, O)."""
+        axis = 0 if self.training else 1
+        return linear(x, self.weight, self.bias, groups=self.groups, axis=axis)
 
 
 def multiply(a: Tensor, b: Tensor, into: Tensor | None = None) -> Tensor:

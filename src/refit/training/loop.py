@@ -131,6 +131,7 @@ class _Loop:
             seed=self.seed,
             epoch=progress.epoch,
             done=done,
+            members=self.module.members,
         )
         self.module.train()
         with tqdm(
@@ -164,7 +165,7 @@ class _Loop:
     def _step(self, rows: Tensor, rate: float) -> tuple[float, float]:
         module = self.module
         outputs = module(self.numeric.index_select(0, rows), self.categorical.index_select(0, rows))
-        target = self.target.index_select(0, rows).repeat(module.members)
+        target = self.target.index_select(0, rows)
         loss = self.task.loss(outputs, target, module.target_mean, module.target_std)
         module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -12,15 +12,18 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return seed * 1_000_003 + epoch + 1
 
 
-def batches(rows: int, size: int, *, seed: int, epoch: int, done: int) -> Iterator[Tensor]:
-    """Row numbers (B,) of each whole batch after the first `done`, shuffled again each epoch.
+def batches(
+    rows: int, size: int, *, seed: int, epoch: int, done: int, members: int = 1
+) -> Iterator[Tensor]:
+    """Row numbers (members*B,) of each whole batch after the first `done`, member by member.
 
-    The last, incomplete batch is left to the next epoch's shuffle.
+    Each member meets the rows in an order of its own, shuffled again each epoch. The last,
+    incomplete batch is left to the next epoch's shuffle.
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    order = torch.randperm(rows, generator=generator)
+    orders = torch.stack([torch.randperm(rows, generator=generator) for _ in range(members)])
     for start in range(done * size, rows - size + 1, size):
-        yield order[start : start + size]
+        yield orders[:, start : start + size].flatten()
 
 
 def learning_rate(step: int, steps: int, *, peak: float, warmup_share: float) -> float:

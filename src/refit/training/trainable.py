@@ -12,11 +12,11 @@ class Trainable(nn.Module, ABC):
     """A module with the scale of its target.
 
     **Shape**: numeric (B, F) float32 with NaN for missing, categorical (B, C) int32
-    -> outputs (B, K) float32, in training (members*B, K).
+    -> outputs (B, K) float32. In training a batch holds B rows for each member, member by member.
     """
 
     members: int = 1
-    """How many outputs a row has in training; each gets a loss of its own."""
+    """How many parts it has that are trained on rows of their own, each in its own order."""
     target_mean: Tensor
     target_std: Tensor
 
@@ -27,7 +27,7 @@ class Trainable(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """(B, F) float32, (B, C) int32 -> (B, K), in training (members*B, K)."""
+        """(B, F) float32, (B, C) int32 -> (B, K), in training with members*B for B."""
 
     @abstractmethod
     def decaying(self) -> list[nn.Parameter]:
