@@ -1,6 +1,6 @@
 """The same weights on every processor and thread count: a tiny training whose bytes are known.
 
-The digest was computed on an AMD EPYC with AVX-512. The last test computes it again on an emulated
+The digest was computed on an Intel Xeon with AVX-512. The last test computes it again on an emulated
 Intel Haswell and an emulated AMD EPYC-Milan (QEMU 7.2). It changes with torch, NumPy, the network
 or the training loop; `python tests/test_processors.py [LEVEL]` prints the new one.
 """
