@@ -74,7 +74,7 @@ class Attempt:
     def stage(self) -> tuple[str, psutil.Process] | None:
         """The running stage and its process."""
         with suppress(psutil.Error):
-            for child in psutil.Process(self.process.pid).children():
+            for child in psutil.Process(self.process.pid).children(recursive=True):
                 with suppress(psutil.Error):
                     module, name = ["", "", *child.cmdline()][-2:]  # a new process has none
                     if module == "refit" and name in STAGES:
@@ -89,12 +89,27 @@ class Attempt:
         return None
 
     def kill(self) -> None:
-        """Kill the command, and wait until it and its stage have ended."""
-        stage = self.stage()
+        """Kill the command, and wait until it, its second process and its stages have ended."""
+        stage, seconds = self.stage(), self.seconds()
         self.process.kill()
         self.process.wait()
         if stage is not None:
             self._await_end(stage[1])
+        deadline = time.monotonic() + PATIENCE
+        for second in seconds:
+            while psutil.pid_exists(second):  # DVC takes a zombie for a living process
+                assert time.monotonic() < deadline, "the second process outlived its run"
+                time.sleep(0.02)
+
+    def seconds(self) -> list[int]:
+        """The id of the process that works ahead of the run, if there is one."""
+        found = []
+        with suppress(psutil.Error):
+            for child in psutil.Process(self.process.pid).children():
+                with suppress(psutil.Error):
+                    if "refit.pipeline.ahead_worker" in child.cmdline():
+                        found.append(child.pid)
+        return found
 
     def _await_end(self, stage: psutil.Process) -> None:
         """Wait until the stage has ended, by the kernel or because it found its parent dead."""

@@ -8,7 +8,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -217,15 +216,15 @@ def test_a_killed_server_is_reported(place: Place) -> None:
     process = subprocess.Popen(
         [str(project.root / ".venv/bin/refit"), "run", "--quiet"],
         cwd=project.root,
-        env=project.environment | {"PREFECT_SERVER_API_PORT": "0"},
+        env=project.environment | {"PREFECT_SERVER_API_PORT": "0", "PYTHONUNBUFFERED": "1"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     try:
-        while not (project.root / "data/prepared/encoder.json").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
+        assert process.stdout is not None
+        while "validate" not in (line := process.stdout.readline()):  # the flow is at work
+            assert line
         psutil.Process(servers.running(project.root)["prefect"].pid).kill()
         error = process.communicate(timeout=180)[1]
     finally:

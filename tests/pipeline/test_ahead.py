@@ -151,6 +151,7 @@ def test_two_stages_work_side_by_side_and_leave_the_lock_of_dvc(make: Make) -> N
     (alone.root / "right.begun").touch()
     alone.dvc("repro")
     assert repository.lock() == alone.lock()
+    assert repository.read(".gitignore") == alone.read(".gitignore")
     assert {r.outcome for r in bring(repository.root)} == {Outcome.CACHED}
     assert "up to date" in repository.dvc("status").stdout
     repository.dvc("repro")

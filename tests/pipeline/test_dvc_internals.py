@@ -56,10 +56,12 @@ def test_a_stage_is_computed_without_being_recorded(repo: Any, repository: Any) 
     (node,) = dvc_internals.compute(repo, "first", force=False, run_env={})
     assert dvc_internals.keeps_results(node)
     assert not (repository.root / "dvc.lock").exists()
+    assert not (repository.root / ".gitignore").exists()
     (repository.root / "first.out").unlink()
     repo.reproduce("first", single_item=True)
     assert repository.read("first.out") == "1\n2\n"
     assert "  first:" in repository.read("dvc.lock")
+    assert repository.read(".gitignore") == "/first.out\n"
     assert repository.ran() == ["first"]
     assert dvc_internals.compute(repo, "first", force=False, run_env={}) == []
 

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from refit.core import determinism, params
-from refit.core.errors import RefitError
+from refit.core.errors import DiskError, RefitError
 from refit.core.orphans import die_with_parent
 from refit.pipeline import dvc_internals
 from refit.pipeline.dvc import WAIT, Pipeline
@@ -64,6 +64,11 @@ def _run(pipeline: Pipeline, stage: str, report: Report, *, record: bool = True)
         result = pipeline.run(stage, on_output=lambda text: report(stage, line=text), record=record)
     except RefitError as error:
         report(stage, error=str(error))
+        return False
+    except OSError as error:
+        if error.errno not in DiskError.REASONS:
+            raise
+        report(stage, error=str(DiskError(error, str(error.filename or Path.cwd()))))
         return False
     report(**asdict(result))
     return True

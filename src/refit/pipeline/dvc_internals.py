@@ -7,6 +7,7 @@ needs beyond them stands here; tests/pipeline/test_dvc_internals.py holds each o
 - `Repo.fs.open`: DVC writes dvc.lock in place, and a kill would leave it cut short;
 - `Repo.index.graph` and its nodes: the order of the stages, and which nodes are tracked data;
 - `Stage.reproduce`: it leaves its result in the cache and the run cache, and dvc.lock as it is;
+- `Repo.scm_context.ignore`: it adds an output to .gitignore;
 - `make_lock` and the name of rwlock's lock: repairs take the locks that DVC takes;
 - the exit status in a sentence: DVC's exception holds it nowhere else;
 - loggers, progress bars and spinners: they would write into Refit's own output;
@@ -94,13 +95,18 @@ def keeps_results(node: Any) -> bool:
 def compute(repo: Any, stage: str, *, force: bool, run_env: dict[str, str]) -> list[Any]:
     """Bring a stage up to date as `repo.reproduce` does, but do not record it in dvc.lock.
 
-    Its result goes into the cache and the run cache. Returns the stage unless nothing had changed.
+    Its result goes into the cache and the run cache. Neither is .gitignore touched, which would
+    grow in another order. Returns the stage unless nothing had changed.
     """
     from dvc.repo import lock_repo
 
     with lock_repo(repo):
         (node,) = repo.stage.collect(stage)
-        return [node] if node.reproduce(force=force, run_env=run_env) else []
+        repo.scm_context.ignore = lambda _: None
+        try:
+            return [node] if node.reproduce(force=force, run_env=run_env) else []
+        finally:
+            del repo.scm_context.ignore
 
 
 def has_run(node: Any) -> bool:
