@@ -216,16 +216,16 @@ def _sums(slices: Sequence[Slice], blocks: np.ndarray, values: np.ndarray) -> np
 
 def _gate(name: str, each: Slice, tests: MeanTests, i: int, *, alpha: float, note: str) -> Gate:
     worse, proven = float(tests.mean[i]), tests.p[i] < alpha
-    change = f"worse by {worse:.5f}" if worse > 0 else f"better by {-worse:.5f}"
+    change = f"worse by {worse:.5f}" if worse > 0 else f"better by {abs(worse):.5f}"
     proof = "a loss beyond the tolerance is proven" if proven else "no proven loss"
     return Gate(
         name=name,
         group="slice",
         result="fail" if proven else "pass",
         summary=f"{note}{change}; {proof} (p {tests.p[i]:.3f})",
-        measured=-worse,
-        lower=_finite(-tests.upper[i]),
-        upper=_finite(-tests.lower[i]),
+        measured=0.0 - worse,  # not -0.0
+        lower=_finite(0.0 - tests.upper[i]),
+        upper=_finite(0.0 - tests.lower[i]),
         limit=-float(tests.limit[i]),
         unit="loss less than the rival's",
         rows=each.rows,
