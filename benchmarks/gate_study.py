@@ -50,7 +50,7 @@ from refit.promotion.evidence import CANDIDATE, RIVAL
 from refit.promotion.gate import Outcome, better, outcome
 from refit.promotion.gates import improvement
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import ScoredCandidate, ScoredRows
+from refit.promotion.scored import ScoredCandidate, ScoredRows
 from refit.tasks.catalog import find as find_task
 
 STUDY = ROOT / ".refit/gate-study"

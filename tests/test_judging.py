@@ -20,7 +20,7 @@ from refit.promotion.gates import calibration, cost, groups, holdout, slices
 from refit.promotion.gates import improvement as gate_improvement
 from refit.promotion.gates.holdout import Reuse
 from refit.promotion.gates.model import gates as model_gates
-from refit.promotion.scoring import LINEAR, ScoredCandidate, ScoredRows
+from refit.promotion.scored import LINEAR, ScoredCandidate, ScoredRows
 from refit.serving.digest import MODEL
 from refit.tasks.catalog import find as find_task
 

@@ -16,7 +16,7 @@ from refit.core import files
 from refit.core.errors import ConfigError, PipelineError, RegistryError
 from refit.promotion import decide
 from refit.promotion.history import verify
-from refit.promotion.scoring import LINEAR
+from refit.promotion.scored import LINEAR
 from refit.registry import reconcile
 from refit.registry.entry import ENTRY_TAG, Entry, Kind
 from refit.registry.ledger import Ledger
@@ -29,6 +29,7 @@ from refit.serving.digest import identity
 from refit.tracking import errors
 from refit.tracking.client import connect, experiment, find_run
 from refit.tracking.recorder import Recorder
+from refit.tracking.run import TrainingRun
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,11 @@ def accept(folder: Path) -> None:
     assert folder.is_dir()
 
 
+def recording(fingerprint: str, params: dict[str, object], root: Path) -> Recorder:
+    training = TrainingRun(fingerprint=fingerprint, experiment="t", params=params, tags={})
+    return Recorder(training, root)
+
+
 def history(root: Path, fingerprint: str, metric: str) -> list[tuple[int, float]]:
     client = connect(root)
     run = find_run(client, experiment(client, root, "t"), fingerprint)
@@ -73,11 +79,11 @@ def history(root: Path, fingerprint: str, metric: str) -> list[tuple[int, float]
 
 def test_one_run_for_one_fingerprint(root: Path) -> None:
     """A retry continues the run of the first try, and logs no step twice."""
-    with pytest.raises(KeyError), Recorder("f1", "t", {"lr": 0.1}, {}, root) as recorder:
+    with pytest.raises(KeyError), recording("f1", {"lr": 0.1}, root) as recorder:
         for step in (10, 20, 30):
             recorder.log({"loss": 1 / step}, step)
         raise KeyError
-    with Recorder("f1", "t", {"lr": 0.1}, {}, root) as recorder:
+    with recording("f1", {"lr": 0.1}, root) as recorder:
         for step in (20, 30, 40):
             recorder.log({"loss": 1 / step}, step)
     assert history(root, "f1", "loss") == [(10, 0.1), (20, 0.05), (30, 1 / 30), (40, 0.025)]
@@ -91,7 +97,7 @@ def test_a_lost_server_costs_a_warning(
     """If no server answers, the training continues, and one warning says so."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with Recorder("f2", "t", {}, {}, root) as recorder:
+    with recording("f2", {}, root) as recorder:
         recorder.log({"loss": 1.0}, 1)
         recorder.artifact(root / "nothing")
     assert capfd.readouterr().err.count("warning: MLflow was lost") == 1
@@ -101,12 +107,12 @@ def test_a_lost_server_costs_a_warning(
 
 def test_a_killed_recorder_costs_a_warning(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The training goes on, and the next one with its fingerprint completes the run."""
-    with Recorder("f5", "t", {}, {}, root) as recorder:
+    with recording("f5", {}, root) as recorder:
         recorder._process.kill()
         for step in range(2000):
             recorder.log({"loss": 1.0}, step)
     assert capfd.readouterr().err == "warning: the training's MLflow run is not complete\n"
-    with Recorder("f5", "t", {}, {}, root) as recorder:
+    with recording("f5", {}, root) as recorder:
         recorder.log({"loss": 1.0}, 1)
     assert history(root, "f5", "loss") == [(1, 1.0)]
 
@@ -452,7 +458,7 @@ def test_any_error_of_mlflow_costs_one_warning_and_shows_no_password(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql://me:hidden@127.0.0.1:9/mlflow")
     else:
         files.write_text(tmp_path / ".refit/mlflow.db", "this is no database\n" * 100)
-    with Recorder("f", "t", {"lr": 1}, {}, tmp_path) as recorder:
+    with recording("f", {"lr": 1}, tmp_path) as recorder:
         recorder.log({"loss": 1.0}, 1)
     printed = capfd.readouterr().err
     assert printed.count("warning: MLflow was lost") == 1

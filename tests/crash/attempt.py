@@ -103,13 +103,13 @@ class Attempt:
 
     def seconds(self) -> list[int]:
         """The id of the process that works ahead of the run, if there is one."""
-        found = []
+        processes = []
         with suppress(psutil.Error):
             for child in psutil.Process(self.process.pid).children():
                 with suppress(psutil.Error):
                     if "refit.pipeline.ahead_worker" in child.cmdline():
-                        found.append(child.pid)
-        return found
+                        processes.append(child.pid)
+        return processes
 
     def _await_end(self, stage: psutil.Process) -> None:
         """Wait until the stage has ended, by the kernel or because it found its parent dead."""

@@ -2,69 +2,19 @@
 
 import itertools
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+from small import BOOSTED, DATA, NETWORK, part, session
 
-from refit.core.determinism import STRICTEST
-from refit.data.prepared import Arrays
 from refit.models import final
-from refit.models.boosted import BoostedModel, BoostedParams
+from refit.models.boosted import BoostedModel
 from refit.models.final import EVERYTHING, TRAIN
-from refit.models.model import Data, Session
-from refit.models.network import NetworkModel, NetworkParams
-from refit.tasks.catalog import find
-from refit.training import loop
+from refit.models.model import Data
+from refit.models.network import NetworkModel
 from refit.training.stop_signals import Stopped
 
-NETWORK = NetworkParams(
-    epochs=4,
-    patience=1,
-    batch_size=50,
-    learning_rate=0.02,
-    warmup_share=0.1,
-    weight_decay=0.1,
-    clip_norm=1.0,
-    members=2,
-    hidden_width=8,
-    hidden_layers=2,
-    embedding_width=2,
-    bins=4,
-    dropout=0.2,
-)
-BOOSTED = BoostedParams(rounds=30, patience=3, learning_rate=0.3, leaves=7, leaf_rows=5, ridge=0.0)
-
-
-def part(rows: int, seed: int) -> Arrays:
-    rng = np.random.default_rng(seed)
-    numeric = rng.normal(size=(rows, 3)).astype(np.float32)
-    codes = rng.integers(0, 4, (rows, 1)).astype(np.int32)
-    target = (numeric[:, 0] + codes[:, 0] + rng.logistic(size=rows) > 1.5).astype(np.float32)
-    return Arrays(numeric=numeric, categorical=codes, target=target)
-
-
-DATA = Data(
-    task=find("binary"),
-    train=part(500, 1),
-    validation=part(200, 2),
-    cardinalities=(4,),
-    classes=0,
-)
 LATER = part(100, 3)
-
-
-def session(folder: Path, stop: Callable[[], int | None] = lambda: None) -> Session:
-    return Session(
-        seed=5,
-        level=STRICTEST,
-        threads=1,
-        checkpoints=folder,
-        log=lambda *_: None,
-        stop=stop,
-        train=loop.train,
-    )
 
 
 def test_the_network_learns_from_both_parts_for_the_chosen_length(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The second process of a run: what it takes, that it changes no result, and how it ends."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,11 +15,13 @@ import yaml
 
 from refit.core import determinism
 from refit.core.errors import PipelineError
+from refit.pipeline import dvc_internals
 from refit.pipeline.ahead import Plan, plan
 from refit.pipeline.dvc import StageResult, open_pipeline
 from refit.pipeline.stage_output import Outcome
 
 Make = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
 NEEDS = {
     "validate": set[str](),
     "prepare": {"validate"},
@@ -86,12 +89,12 @@ def bring(root: Path) -> list[StageResult]:
 
 def others(root: Path) -> list[psutil.Process]:
     """The second processes and stages at work in the folder."""
-    found = []
+    processes = []
     for process in psutil.process_iter(["cwd", "status"]):
         at_work = process.info["status"] != psutil.STATUS_ZOMBIE
         if at_work and process.info["cwd"] == str(root) and process.pid != os.getpid():
-            found.append(process)
-    return found
+            processes.append(process)
+    return processes
 
 
 def is_second(process: psutil.Process) -> bool:
@@ -126,7 +129,7 @@ def make(make_repository: Callable[[str], Any]) -> Make:
 )
 def test_the_plan_holds_what_saves_time(changed: tuple[str, ...], expected: Plan) -> None:
     """Two stages that change side by side, and whatever comes before them."""
-    assert plan(NEEDS, changed, apart=NEEDS) == expected
+    assert plan(NEEDS, changed, kept=NEEDS) == expected
 
 
 def test_a_stage_without_kept_results_is_not_computed_twice(
@@ -134,9 +137,9 @@ def test_a_stage_without_kept_results_is_not_computed_twice(
 ) -> None:
     """It is left to the run; so is every second stage where there is one core."""
     order = tuple(NEEDS)
-    assert plan(NEEDS, order, apart=()) == Plan(first=order)
+    assert plan(NEEDS, order, kept=()) == Plan(first=order)
     monkeypatch.setattr(determinism, "cores", lambda: 1)
-    assert plan(NEEDS, order, apart=NEEDS) == Plan(first=order)
+    assert plan(NEEDS, order, kept=NEEDS) == Plan(first=order)
 
 
 def test_two_stages_work_side_by_side_and_leave_the_lock_of_dvc(make: Make) -> None:
@@ -156,6 +159,27 @@ def test_two_stages_work_side_by_side_and_leave_the_lock_of_dvc(make: Make) -> N
     assert "up to date" in repository.dvc("status").stdout
     repository.dvc("repro")
     assert not repository.ran()
+
+
+def test_the_examples_train_is_computed_beside_its_baseline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the README says of this project's own dvc.yaml."""
+    monkeypatch.chdir(ROOT)
+    with contextlib.closing(dvc_internals.open_repo(ROOT)) as repo:
+        needs = dvc_internals.needs(repo)
+        kept = {n.addressing for n in dvc_internals.nodes(repo) if dvc_internals.keeps_results(n)}
+    expected = Plan(first=("validate", "preprocess"), beside="train")
+    assert plan(needs, ["validate"], kept=kept) == expected
+
+
+def test_the_memory_of_a_stage_follows_its_inputs(make: Make) -> None:
+    """Also before DVC has seen them."""
+    repository = make("memory")
+    repository.write("base.out", "x" * 1000)
+    with open_pipeline(repository.root, wait=5) as pipeline:
+        assert pipeline.input_bytes("left") == 1000
+        assert pipeline.input_bytes("base") == len("1\n2\n") + len("a: 1\n")
 
 
 def test_a_result_that_dvc_has_is_restored_ahead(make: Make) -> None:

@@ -152,9 +152,9 @@ def test_the_twin_is_the_model_without_a_release_fit(plain: Path, project: Any) 
     assert files.digest(root / paths.BUNDLE / TWIN) == live
     assert files.digest(root / paths.BUNDLE / LIVE) != live
     metrics = files.read_json(root / paths.METRICS)
-    said = metrics.pop("release")
+    part = metrics.pop("release")
     assert metrics == files.read_json(plain / paths.METRICS)
-    assert said["statement"] == release.sentence()
+    assert part["statement"] == release.sentence()
     assert not list(plain.rglob("twin.onnx"))
     assert "trained_on" not in files.read_json(plain / paths.BUNDLE / "lineage.json")
 
@@ -170,10 +170,10 @@ def test_the_bundle_holds_both_and_says_what_each_has_learnt(root: Path) -> None
     assert np.abs(twin - stored).max() < 1e-5
     learnt = files.read_parquet(root / paths.RELEASE_PREDICTIONS)["release"].to_numpy()
     assert np.abs(live - learnt).max() < 1e-5
-    said = files.read_json(root / paths.METRICS)["release"]["distance"]["holdout"]
-    assert said["rows"] == rows.height
-    assert said["mean"] == pytest.approx(np.abs(learnt - stored).mean(), abs=1e-5)
-    assert said["largest"] == pytest.approx(np.abs(learnt - stored).max(), abs=1e-5)
+    distance = files.read_json(root / paths.METRICS)["release"]["distance"]["holdout"]
+    assert distance["rows"] == rows.height
+    assert distance["mean"] == pytest.approx(np.abs(learnt - stored).mean(), abs=1e-5)
+    assert distance["largest"] == pytest.approx(np.abs(learnt - stored).max(), abs=1e-5)
     assert files.read_json(root / paths.BUNDLE / "lineage.json")["trained_on"] == {
         LIVE: ["train", "validation", "holdout"],
         TWIN: ["train", "validation"],
@@ -196,12 +196,12 @@ def test_the_decision_is_that_about_the_twin(
     assert improvement(with_release) == improvement(without)
     timed = {"latency one row p50", "latency one row p99", "latency batch", "size"}
     shared = [gate for gate in without.evidence["gates"] if gate["name"] not in timed]
-    found = {gate["name"]: gate for gate in with_release.evidence["gates"]}
+    gates = {gate["name"]: gate for gate in with_release.evidence["gates"]}
     for gate in shared:
         if gate["name"] not in {"holdout unseen", "served equals batch"}:
-            assert found[gate["name"]] == gate
-    assert found.keys() - {gate["name"] for gate in without.evidence["gates"]} == set(GATES)
-    assert {found[name]["result"] for name in GATES} == {"pass"}
+            assert gates[gate["name"]] == gate
+    assert gates.keys() - {gate["name"] for gate in without.evidence["gates"]} == set(GATES)
+    assert {gates[name]["result"] for name in GATES} == {"pass"}
     assert with_release.sentence == f"{without.sentence} {release.sentence()}"
     assert "release" not in without.evidence
     assert RELEASE not in version(other)[1].tags
@@ -216,10 +216,10 @@ def test_everything_that_shows_the_evaluation_says_so(champion: Path) -> None:
     (why,) = (entry.why for _, entry in history.read(champion).entries)
     assert release.sentence() in why
     assert f"live       {release.HOW}" in status(champion).lines()
-    said = lineage_lines(lineage, one)
-    assert f"live       {release.HOW}" in said
+    lines = lineage_lines(lineage, one)
+    assert f"live       {release.HOW}" in lines
     learnt = "model.onnx: train, validation, holdout; twin.onnx: train, validation"
-    assert f"trained on {learnt}" in said
+    assert f"trained on {learnt}" in lines
     review = build.review_version(champion, registry, one)
     (sentence,) = review.release
     assert sentence.startswith(f"Version 1 goes live {release.HOW}. Predictions of the two differ")
@@ -362,7 +362,7 @@ def stored(champion: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_a_person_is_told_what_goes_live(stored: tuple[Path, Path]) -> None:
-    """Whoever makes such a version champion again reads that its twin was evaluated."""
+    """A person who makes such a version champion again reads that its twin was evaluated."""
     root, _ = stored
     assert "release" not in approval.rollback(root, 0, why="to try").sentence
     move = approval.rollback(root, 1, why="it was right")

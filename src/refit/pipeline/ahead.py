@@ -24,20 +24,10 @@ from typing import Any
 from refit.core import determinism
 from refit.core.errors import PipelineError
 from refit.core.orphans import PARENT
-from refit.pipeline.stage_output import OnOutput, Outcome
+from refit.pipeline.stage_output import OnOutput, Outcome, StageResult
 
 GRACE = 30.0
 """Seconds that a stage may take to end after SIGTERM; a training writes a checkpoint first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageResult:
-    """What became of one stage in one run."""
-
-    stage: str
-    outcome: Outcome
-    reason: str
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,33 +40,31 @@ class Plan:
     """A stage that it computes then, beside the next stage of this process; '' for none."""
 
 
-def plan(
-    needs: Mapping[str, set[str]], changed: Collection[str], *, apart: Collection[str]
-) -> Plan:
+def plan(needs: Mapping[str, set[str]], changed: Collection[str], *, kept: Collection[str]) -> Plan:
     """What can be done ahead of a run; nothing where that would not save time.
 
     Args:
         needs: each stage in the order of `dvc repro`, with all stages that it needs, also through
             others.
         changed: the stages that have changed.
-        apart: the stages whose results DVC keeps in its run cache.
+        kept: the stages whose results DVC keeps in its run cache.
     """
     order = list(needs)
     due = {stage for stage in order if {stage, *needs[stage]}.intersection(changed)}
-    position, beside = _fork(needs, apart)
+    position, beside = _fork(needs, kept)
     first = tuple(order[:position])
     if beside and not due >= {order[position], beside}:
         beside = ""
     return Plan(first=first, beside=beside) if beside or due & {*first} else Plan()
 
 
-def _fork(needs: Mapping[str, set[str]], apart: Collection[str]) -> tuple[int, str]:
+def _fork(needs: Mapping[str, set[str]], kept: Collection[str]) -> tuple[int, str]:
     """The first position at which a later stage could run as well, and that stage."""
     order = list(needs)
     for position in range(len(order)) if determinism.cores() > 1 else ():
         done = set(order[:position])
         for stage in order[position + 1 :]:
-            if needs[stage] <= done and stage in apart:
+            if needs[stage] <= done and stage in kept:
                 return position, stage
     return len(order), ""
 
@@ -88,7 +76,6 @@ class Ahead:
         self._process: subprocess.Popen[str] | None = None
         self._events: dict[str, SimpleQueue[dict[str, Any] | None]] = {}
         self._recorded: tuple[str, ...] = ()
-
         self.begun = False
         """Whether a plan was made, even one with nothing to do."""
 

@@ -27,7 +27,7 @@ from refit.workspace import memory
 Report = Callable[..., None]
 """Takes a stage, and what is to be said of it."""
 MEMORY_FACTOR = 16
-"""Bytes of memory that two stages take for each byte of their inputs; 12 were measured."""
+"""Bytes to ask for each byte of the inputs: twice what baseline and train took on the flights."""
 MEMORY_BASE = 2 * memory.GIB
 """Bytes that they take for their code."""
 
@@ -39,7 +39,7 @@ def main(beside: str, *stages: str) -> int:
         die_with_parent()
         return _work(beside, stages, _reports())
     except RefitError:
-        return 1  # the run meets the same error, and says it
+        return 1  # the run meets the same error, and reports it
     except KeyboardInterrupt:
         return 130
     finally:

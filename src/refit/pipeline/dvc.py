@@ -18,11 +18,11 @@ from refit.core.errors import PipelineError
 from refit.core.orphans import PARENT
 from refit.data import raw_files
 from refit.pipeline import ahead, dvc_internals, run_cache
-from refit.pipeline.ahead import Ahead, StageResult
+from refit.pipeline.ahead import Ahead
 from refit.pipeline.dvc_internals import Warnings
 from refit.pipeline.repository import Repository, open_repository, require_repositories
 from refit.pipeline.run_cache import SeveralResults
-from refit.pipeline.stage_output import Failure, OnOutput, Outcome, Output, error_chain
+from refit.pipeline.stage_output import Failure, OnOutput, Outcome, Output, StageResult, error_chain
 from refit.pipeline.stage_process import stage_process
 from refit.workspace.lock import only_one
 
@@ -101,8 +101,8 @@ class Pipeline:
             return
         repo = self.repository.repo
         needs = dvc_internals.needs(repo)
-        apart = {n.addressing for n in self.repository.nodes() if dvc_internals.keeps_results(n)}
-        what = ahead.plan(needs, self.changes(), apart=apart)
+        kept = {n.addressing for n in self.repository.nodes() if dvc_internals.keeps_results(n)}
+        what = ahead.plan(needs, self.changes(), kept=kept)
         self.ahead.begin(Path(repo.root_dir), what)
 
     def bring(self, stage: str, *, on_output: OnOutput, force: bool = False) -> StageResult:
@@ -198,9 +198,10 @@ class Pipeline:
             )
 
     def input_bytes(self, stage: str) -> int:
-        """The size of the stage's dependencies, as DVC last saw them."""
-        node = self.repository.stage(stage)
-        return sum(int(dep.meta.size or 0) for dep in node.deps if dep.meta)
+        """The size of the stage's dependencies as they are now."""
+        paths = [Path(dep.fs_path) for dep in self.repository.stage(stage).deps]
+        inputs = (path for each in paths for path in (each, *each.rglob("*")))
+        return sum(path.stat().st_size for path in inputs if path.is_file())
 
     def results(self) -> dict[str, int]:
         """How many different results each stage has had from its present inputs."""

@@ -27,6 +27,16 @@ class Outcome(StrEnum):
     """It ran."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What became of one stage in one run."""
+
+    stage: str
+    outcome: Outcome
+    reason: str
+    seconds: float
+
+
 @dataclass
 class Output:
     """Keeps a stage's last lines and hands each on; a listener's error does not harm the stage."""

@@ -56,7 +56,9 @@ def approve(root: Path, number: int, *, why: str, who: str = "", in_form: bool =
             return replace(entry, facts=version.facts)
 
         reconcile.enter(registry, make, sign=sign)
-    return Move(sentence=f"Version {number} is champion now.{_says(version)}", checked=checked)
+    return Move(
+        sentence=f"Version {number} is champion now.{_release_note(version)}", checked=checked
+    )
 
 
 def reject(root: Path, number: int, *, why: str, who: str = "", in_form: bool = False) -> Move:
@@ -125,10 +127,12 @@ def rollback(root: Path, to: int | None, *, why: str, who: str = "") -> Move:
     if target is None:
         sentence = "There is no champion now: the next candidate must beat the linear baseline."
         return Move(sentence=sentence, checked=checked)
-    return Move(sentence=f"Version {target} is champion again.{_says(version)}", checked=checked)
+    return Move(
+        sentence=f"Version {target} is champion again.{_release_note(version)}", checked=checked
+    )
 
 
-def _says(version: Version | None) -> str:
+def _release_note(version: Version | None) -> str:
     """That a release fit goes live; '' where the evaluated model does."""
     return f" {release.sentence()}" if version is not None and version.is_release else ""
 

@@ -22,7 +22,7 @@ from refit.promotion.gates import (
 )
 from refit.promotion.gates.holdout import Reuse
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import ScoredCandidate
+from refit.promotion.scored import ScoredCandidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +51,12 @@ class Judgement:
     def _releases(self) -> dict[str, Any]:
         """How far the candidate is from its twin, and the rival's; only of release fits."""
         scored = self.scored
-        found: dict[str, Any] = {}
+        measured: dict[str, Any] = {}
         if scored.release is not None:
-            found["release"] = distance(scored.all_predictions, scored.release.predictions)
+            measured["release"] = distance(scored.all_predictions, scored.release.predictions)
         if scored.rival in scored.twins:
-            found["rival_twin"] = True
-        return found
+            measured["rival_twin"] = True
+        return measured
 
 
 def judge(candidate: Candidate, champion: Champion | None, reuse: Reuse) -> Judgement:

@@ -56,8 +56,8 @@ class Review:
     """Every entry about it, the oldest first."""
     release: tuple[str, ...]
     """Of each of the two that goes live as a release fit: that its twin was evaluated."""
-    evaluated: str
-    """What the evaluation is of: the version, or the twin of its release fit."""
+    is_release: bool
+    """Whether the version goes live as a release fit, so that its twin was evaluated."""
     gain: Gain | None
     groups: tuple[tuple[str, tuple[Gate, ...]], ...]
     """The gates by group."""
@@ -88,6 +88,12 @@ class Review:
     """Sentences of the other decisions about it."""
     about: About
     missing: tuple[str, ...]
+
+    @property
+    def evaluated(self) -> str:
+        """What the evaluation is of: the version, or the twin of its release fit."""
+        version = f"version {self.version}"
+        return f"the twin of {version}" if self.is_release else version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +190,7 @@ def _review(root: Path, registry: Registry, ledger: Ledger, subject: _Subject) -
         status=_status(ledger, number),
         ledger=tuple(ledger.about(number)),
         release=tuple(_release(each) for each in (version, rival) if each and _is_release(each)),
-        evaluated=f"the twin of {version.label}" if _is_release(version) else version.label,
+        is_release=_is_release(version),
         gain=subject.gain,
         groups=gates.by_group(evidence) if evidence else (),
         policy=gates.policy(evidence) if evidence else (),
@@ -240,9 +246,9 @@ def _is_release(version: StoredVersion) -> bool:
 
 def _release(version: StoredVersion) -> str:
     """What is said of a release fit, with its distance from the twin where a decision has it."""
-    said = release.sentence(version.label.capitalize())
+    statement = release.sentence(version.label.capitalize())
     measured = (version.evidence or {}).get("release")
-    return f"{said} {release.distance_words(measured)}" if measured else said
+    return f"{statement} {release.distance_words(measured)}" if measured else statement
 
 
 def _holdout(version: StoredVersion) -> str:

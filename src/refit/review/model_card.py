@@ -123,7 +123,7 @@ def _data(review: Review) -> tuple[str, ...]:
 
 
 def _evaluated(review: Review) -> str:
-    if review.evaluated == f"version {review.version}":
+    if not review.is_release:
         return f"Evaluated on the newest partitions, unseen in training: {review.holdout}."
     return (
         f"Evaluated is {review.evaluated}, on the newest partitions, unseen in its training:"

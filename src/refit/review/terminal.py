@@ -35,8 +35,8 @@ def _parts(review: Review) -> Iterator[RenderableType]:
     yield Text(f"{review.dataset}, {review.labels[0]} against {review.labels[1]}", style="dim")
     yield Text(review.sentence, style="bold")
     yield Text(f"{review.status}. Reproducibility: {review.grade}.")
-    for said in review.release:
-        yield Text(said, style="yellow")
+    for statement in review.release:
+        yield Text(statement, style="yellow")
     if review.gain and review.gain.minimum_detectable is not None:
         smallest = number(review.gain.minimum_detectable, places_of([review.gain.estimate]))
         yield Text(f"This holdout can show gains from {smallest}.")

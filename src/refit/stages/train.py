@@ -12,6 +12,7 @@ from refit.models import final as final_model
 from refit.models.final import NONE, Fits, TrainParams
 from refit.models.model import Data, Model, Session
 from refit.tracking.recorder import Recorder
+from refit.tracking.run import TrainingRun
 from refit.training import checkpoint, fingerprint, loop, stop_signals
 
 
@@ -32,8 +33,11 @@ def main() -> None:
     checkpoint.sweep(paths.CHECKPOINTS / key)
     data = Data.read(paths.PREPARED)
     logged = {**asdict(settings), **asdict(own)}
-    with Recorder(key, dataset, logged, {"stage": "train"}) as tracker:
-        fits = _fit(model, data, own, settings, level=level, key=key, tracker=tracker)
+    training = TrainingRun(
+        fingerprint=key, experiment=dataset, params=logged, tags={"stage": "train"}
+    )
+    with Recorder(training, Path.cwd()) as recorder:
+        fits = _fit(model, data, own, settings, level=level, key=key, recorder=recorder)
         fitted = fits.final
         described = {
             "task": data.task.name,
@@ -53,7 +57,7 @@ def main() -> None:
             fits.release.save(paths.RELEASE)
         files.write_array(paths.VALIDATION_PREDICTIONS, fits.chosen.predict(data.validation))
         files.write_json(paths.TRAINING, described)
-        tracker.artifact(paths.TRAINING)
+        recorder.artifact(paths.TRAINING)
     shutil.rmtree(paths.CHECKPOINTS / key, ignore_errors=True)
 
 
@@ -65,7 +69,7 @@ def _fit(
     *,
     level: determinism.Level,
     key: str,
-    tracker: Recorder,
+    recorder: Recorder,
 ) -> Fits:
     with stop_signals.noted() as stop:
         session = Session(
@@ -73,7 +77,7 @@ def _fit(
             level=level,
             threads=determinism.threads(level),
             checkpoints=paths.CHECKPOINTS / key,
-            log=tracker.log,
+            log=recorder.log,
             stop=stop,
             train=loop.train,
         )

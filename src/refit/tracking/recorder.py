@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
 from refit.core.orphans import PARENT, die_with_parent
-from refit.tracking.run import Tracker, status
+from refit.tracking.run import Tracker, TrainingRun, status
 
 PATIENCE = 60.0
 """Seconds that the second process may take to write what it has, when the training has ended."""
@@ -31,29 +32,13 @@ class Recorder:
     """The MLflow run of one training; use it in a `with` statement.
 
     Args:
-        fingerprint: of the stage; names the run.
-        name: of the experiment.
-        params: logged once.
-        tags: of the run.
-        root: of the project; the working directory if None.
+        training: describes the run.
+        root: of the project.
     """
 
-    def __init__(
-        self,
-        fingerprint: str,
-        name: str,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-        root: Path | None = None,
-    ) -> None:
-        self._root = root
+    def __init__(self, training: TrainingRun, root: Path) -> None:
+        self._training, self._root = training, root
         self._queue: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        self._first = {
-            "fingerprint": fingerprint,
-            "name": name,
-            "params": {key: str(value) for key, value in params.items()},
-            "tags": dict(tags),
-        }
 
     def __enter__(self) -> Self:
         """Start the second process."""
@@ -66,7 +51,8 @@ class Recorder:
         )
         self._sender = threading.Thread(target=self._send, daemon=True)
         self._sender.start()
-        self._queue.put(self._first)
+        params = {key: str(value) for key, value in self._training.params.items()}
+        self._queue.put(asdict(replace(self._training, params=params)))
         return self
 
     def __exit__(
@@ -109,7 +95,7 @@ def main(lines: Iterable[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training's to answer
     die_with_parent()
     events = map(json.loads, lines)
-    tracker = Tracker(**next(events))
+    tracker = Tracker(TrainingRun(**next(events)), Path.cwd())
     tracker.open()
     for event in events:
         if "metrics" in event:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,28 +25,27 @@ SECONDS = 2.0
 """Longest time that metrics wait to be sent."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """What an MLflow run has from its beginning."""
+
+    fingerprint: str
+    """Of the stage; names the run."""
+    experiment: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
 class Tracker:
     """The MLflow run of one training.
 
     Args:
-        fingerprint: of the stage; names the run.
-        name: of the experiment.
-        params: logged once.
-        tags: of the run.
+        training: describes the run.
         root: of the project.
     """
 
-    def __init__(
-        self,
-        fingerprint: str,
-        name: str,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-        root: Path | None = None,
-    ) -> None:
-        self._fingerprint, self._name = fingerprint, name
-        self._params, self._tags = params, {**tags, FINGERPRINT: fingerprint}
-        self._root = root or Path.cwd()
+    def __init__(self, training: TrainingRun, root: Path) -> None:
+        self._training, self._root = training, root
         self._client: MlflowClient | None = None
         self._run = ""
         self._queue: list[Metric] = []
@@ -56,11 +56,13 @@ class Tracker:
         """Open the fingerprint's run, or warn and continue without tracking."""
         with self._or_untracked():
             client = connect(self._root)
-            experiment_id = experiment(client, self._root, self._name)
-            run = find_run(client, experiment_id, self._fingerprint)
+            experiment_id = experiment(client, self._root, self._training.experiment)
+            fingerprint = self._training.fingerprint
+            run = find_run(client, experiment_id, fingerprint)
             if run is None:
-                label = f"train-{self._fingerprint[:8]}"
-                run = client.create_run(experiment_id, tags=dict(self._tags), run_name=label)
+                tags = {**self._training.tags, FINGERPRINT: fingerprint}
+                label = f"train-{fingerprint[:8]}"
+                run = client.create_run(experiment_id, tags=tags, run_name=label)
             self._run = run.info.run_id
             self._log_params(client)
             self._last_steps = {
@@ -101,7 +103,7 @@ class Tracker:
         """Log the parameters. MLflow accepts the same values again when a run is resumed."""
         from mlflow.entities import Param
 
-        params = [Param(key, str(value)) for key, value in self._params.items()]
+        params = [Param(key, str(value)) for key, value in self._training.params.items()]
         client.log_batch(self._run, params=params)
 
     def _flush(self) -> None:

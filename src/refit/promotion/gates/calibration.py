@@ -12,7 +12,7 @@ from refit.evaluation import paired_bootstrap
 from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion.gate import Gate, Result
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import ScoredCandidate
+from refit.promotion.scored import ScoredCandidate
 from refit.tasks.statistics import CALIBRATION_BINS, by_block, equal_bins
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from refit.promotion.gate import Gate
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import ScoredCandidate
+from refit.promotion.scored import ScoredCandidate
 from refit.serving.digest import MODEL
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from refit.promotion.gate import Gate, Result
 from refit.promotion.gates.slices import Slice, measurable, split
 from refit.promotion.multiple_testing import MeanTests
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import ScoredCandidate
+from refit.promotion.scored import ScoredCandidate
 
 
 def gates(scored: ScoredCandidate, policy: PromoteParams) -> tuple[Gate, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion.gate import Gate
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import ScoredCandidate
+from refit.promotion.scored import ScoredCandidate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from refit.evaluation.time_blocks import FEWEST_BLOCKS
 from refit.promotion import scoring
 from refit.promotion.gate import Gate, Result, better, not_worse
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import LINEAR, ScoredCandidate
+from refit.promotion.scored import LINEAR, ScoredCandidate
 
 
 def compare(scored: ScoredCandidate, policy: PromoteParams) -> Comparison:

@@ -11,7 +11,7 @@ import polars as pl
 
 from refit.evaluation.predictions import TOLERANCE, as_table, largest_difference
 from refit.promotion.gate import Gate
-from refit.promotion.scoring import ScoredCandidate
+from refit.promotion.scored import ScoredCandidate
 from refit.serving import answers
 from refit.tasks.task import Task
 

@@ -12,7 +12,7 @@ from refit.evaluation import release
 from refit.promotion.gate import Gate, Result, better
 from refit.promotion.gates import improvement, model
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import ReleaseScores, ScoredCandidate
+from refit.promotion.scored import ReleaseScores, ScoredCandidate
 
 
 def gates(scored: ScoredCandidate, policy: PromoteParams) -> tuple[Gate, ...]:

@@ -21,7 +21,7 @@ from refit.promotion import multiple_testing, scoring
 from refit.promotion.gate import Gate, Result
 from refit.promotion.multiple_testing import MeanTests
 from refit.promotion.policy import PromoteParams
-from refit.promotion.scoring import ScoredCandidate, ScoredRows
+from refit.promotion.scored import ScoredCandidate, ScoredRows
 
 MOST = 100
 """Values of a column with their own slice, the largest ones; a decision's record is limited."""
