@@ -52,7 +52,7 @@ reference: setup  ## Renew the digests in tests/reference.json, and say what mov
 bench: setup  ## Measure; prints a table (some minutes)
 	@$(BIN)/python benchmarks/bench.py
 
-gate-study: setup  ## Measure how often the gates err, on 130 retrains (ten minutes, then one)
+gate-study: setup  ## Measure how often the gates err, on 130 retrains (half an hour, then a minute)
 	@$(BIN)/python benchmarks/gate_study.py
 
 rolling: setup  ## Measure the network against LightGBM on five rolling splits (a quarter of an hour)

@@ -10,12 +10,14 @@ Processors of two makers are emulated by `qemu-x86_64` (Debian: qemu-user) where
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -399,38 +401,36 @@ def train_on_demand(level: str) -> None:
 
 
 def trainer(level: str) -> Iterator[float]:
-    """Endless steps of refit.training.loop on generated rows."""
-    import torch
-
+    """Endless steps of refit.training.loop on generated rows; yields their losses."""
     from refit.models.model import Shape
     from refit.models.network import Network
     from refit.tasks.catalog import find as find_task
-    from refit.training import linear_layer, setup
-    from refit.training.inference import tensors
-    from refit.training.optimizer import make_optimizer
+    from refit.training import linear_layer, schedule, setup
+    from refit.training.loop import _Loop
 
     if level == "unconstrained":
         linear_layer.use("machine", determinism.threads("machine"))
     else:
         known = cast("determinism.Level", level)
         setup.prepare(SEED, known, determinism.threads(known))
-    settings, task = settings_of_training(), find_task("binary")
-    numeric, categorical, target = tensors(generated())
+    setup.leave_memory_unfilled()
+    settings, rows = settings_of_training(), generated()
     shape = Shape(numeric=NUMERIC, cardinalities=CARDINALITIES, outputs=1)
     network = Network(shape, settings, seed=SEED)
-    scale = network.target_mean, network.target_std
-    optimizer = make_optimizer(network, settings.weight_decay)
-    while True:
-        order = torch.randperm(ROWS)
-        for start_row in range(0, ROWS - settings.batch_size + 1, settings.batch_size):
-            rows = order[start_row : start_row + settings.batch_size]
-            outputs = network(numeric[rows], categorical[rows])
-            loss = task.loss(outputs, target[rows], *scale)
-            network.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-            optimizer.step(settings.learning_rate)
-            yield float(loss.detach())
+    with tempfile.TemporaryDirectory() as folder:
+        loop = _Loop(
+            network,
+            rows,
+            task=find_task("binary"),
+            settings=settings,
+            seed=SEED,
+            checkpoints=Path(folder),
+        )
+        network.train()
+        for epoch in itertools.count():
+            order = {"seed": SEED, "epoch": epoch, "done": 0, "members": network.members}
+            for batch in schedule.batches(ROWS, settings.batch_size, **order):
+                yield loop._step(batch, settings.learning_rate)[0]
 
 
 def generated() -> "Arrays":

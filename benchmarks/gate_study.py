@@ -13,7 +13,7 @@ alone is no better: a promotion of it is false. A retrain with one month more is
 - policy: the gates of params.yaml that need predictions alone: improvement with the deviation of
   seeds, baselines, calibration, declared and found slices.
 
-The trainings take about ten minutes on one core. They are kept in .refit/gate-study, in a folder
+The trainings take about half an hour on one core. They are kept in .refit/gate-study, in a folder
 named by what they depend on, so a second run takes a minute.
 """
 
