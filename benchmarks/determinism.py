@@ -10,14 +10,12 @@ Processors of two makers are emulated by `qemu-x86_64` (Debian: qemu-user) where
 """
 
 import argparse
-import itertools
 import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -400,13 +398,14 @@ def train_on_demand(level: str) -> None:
         print(time.perf_counter() - started, time.process_time() - used, flush=True)
 
 
-def trainer(level: str) -> Iterator[float]:
-    """Endless steps of refit.training.loop on generated rows; yields their losses."""
+def trainer(level: str) -> Iterator[None]:
+    """Endless steps of the real network on generated rows."""
+    from steps import training_steps
+
     from refit.models.model import Shape
     from refit.models.network import Network
     from refit.tasks.catalog import find as find_task
-    from refit.training import linear_layer, schedule, setup
-    from refit.training.loop import _Loop
+    from refit.training import linear_layer, setup
 
     if level == "unconstrained":
         linear_layer.use("machine", determinism.threads("machine"))
@@ -414,23 +413,9 @@ def trainer(level: str) -> Iterator[float]:
         known = cast("determinism.Level", level)
         setup.prepare(SEED, known, determinism.threads(known))
     setup.leave_memory_unfilled()
-    settings, rows = settings_of_training(), generated()
     shape = Shape(numeric=NUMERIC, cardinalities=CARDINALITIES, outputs=1)
-    network = Network(shape, settings, seed=SEED)
-    with tempfile.TemporaryDirectory() as folder:
-        loop = _Loop(
-            network,
-            rows,
-            task=find_task("binary"),
-            settings=settings,
-            seed=SEED,
-            checkpoints=Path(folder),
-        )
-        network.train()
-        for epoch in itertools.count():
-            order = {"seed": SEED, "epoch": epoch, "done": 0, "members": network.members}
-            for batch in schedule.batches(ROWS, settings.batch_size, **order):
-                yield loop._step(batch, settings.learning_rate)[0]
+    network = Network(shape, settings_of_training(), seed=SEED)
+    return training_steps(network, generated(), find_task("binary"), SEED)
 
 
 def generated() -> "Arrays":

@@ -6,10 +6,8 @@ other work on the machine can only make it larger.
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refit.core import determinism, paths
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from refit.models.network import Network
 
 ROUNDS = 9
+SEED = 1
 BATCH = 16_384
 SQUARE = 1_024
 """Rows and columns of the product that shows the processor's peak."""
@@ -68,29 +67,19 @@ def predictions() -> None:
 def training_step() -> None:
     """A step of the network, and its share of the peak that NumPy's product reaches here."""
     import numpy as np
+    from steps import training_steps
 
     from refit.core import params
     from refit.models.model import Data
     from refit.models.network import Network, NetworkParams
-    from refit.training import loop, schedule, setup
+    from refit.training import setup
 
     data, settings = Data.read(paths.PREPARED), params.read(NetworkParams, "network")
-    setup.prepare(1, determinism.STRICTEST, 1)
+    setup.prepare(SEED, determinism.STRICTEST, 1)
     setup.leave_memory_unfilled()
     network = Network(data.shape, settings)
-    with tempfile.TemporaryDirectory() as folder:
-        steps = loop._Loop(
-            network,
-            data.train,
-            task=data.task,
-            settings=settings,
-            seed=1,
-            checkpoints=Path(folder),
-        )
-        network.train()
-        order = {"seed": 0, "epoch": 0, "done": 0, "members": network.members}
-        rows = next(schedule.batches(len(data.train), settings.batch_size, **order))
-        seconds = best(lambda: steps._step(rows, 0.001), 30)
+    steps = training_steps(network, data.train, data.task, SEED)
+    seconds = best(lambda: next(steps), 30)
     left, right = (np.ones((SQUARE, SQUARE), np.float32) for _ in range(2))
     peak = 2 * SQUARE**3 / best(lambda: np.matmul(left, right), 3)
     rate = operations(network) / seconds

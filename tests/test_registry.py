@@ -66,7 +66,8 @@ def accept(folder: Path) -> None:
 
 
 def recording(fingerprint: str, params: dict[str, object], root: Path) -> Recorder:
-    training = TrainingRun(fingerprint=fingerprint, experiment="t", params=params, tags={})
+    values = {name: str(value) for name, value in params.items()}
+    training = TrainingRun(fingerprint=fingerprint, experiment="t", params=values, tags={})
     return Recorder(training, root)
 
 

@@ -90,26 +90,26 @@ class Attempt:
 
     def kill(self) -> None:
         """Kill the command, and wait until it, its second process and its stages have ended."""
-        stage, seconds = self.stage(), self.seconds()
+        stage, ahead = self.stage(), self.ahead()
         self.process.kill()
         self.process.wait()
         if stage is not None:
             self._await_end(stage[1])
         deadline = time.monotonic() + PATIENCE
-        for second in seconds:
-            while psutil.pid_exists(second):  # DVC takes a zombie for a living process
+        for pid in ahead:
+            while psutil.pid_exists(pid):  # DVC takes a zombie for a living process
                 assert time.monotonic() < deadline, "the second process outlived its run"
                 time.sleep(0.02)
 
-    def seconds(self) -> list[int]:
-        """The id of the process that works ahead of the run, if there is one."""
-        processes = []
+    def ahead(self) -> list[int]:
+        """The ids of the processes that work ahead of the run: one or none."""
+        pids = []
         with suppress(psutil.Error):
             for child in psutil.Process(self.process.pid).children():
                 with suppress(psutil.Error):
                     if "refit.pipeline.ahead_worker" in child.cmdline():
-                        processes.append(child.pid)
-        return processes
+                        pids.append(child.pid)
+        return pids
 
     def _await_end(self, stage: psutil.Process) -> None:
         """Wait until the stage has ended, by the kernel or because it found its parent dead."""

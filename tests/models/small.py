@@ -1,4 +1,4 @@
-"""Small models and rows for the tests of a second and a third fit."""
+"""Small models, and rows that they can learn from."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import typer
 
@@ -41,9 +40,7 @@ def _paragraphs() -> Iterator[None]:
     except RefitError as error:
         _exit(error)
     except OSError as error:
-        if error.errno not in DiskError.REASONS:
-            raise
-        _exit(DiskError(error, str(error.filename or Path.cwd())))
+        _exit(DiskError.of(error))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -15,6 +15,7 @@ what to do. The command line prints that paragraph and nothing else.
 """
 
 import errno
+from pathlib import Path
 
 from refit.core.printable import printable
 
@@ -72,6 +73,13 @@ class DiskError(RefitError):
             do="free space on the disk, or make the folder writable, then run this again; finished"
             " work is kept",
         )
+
+    @classmethod
+    def of(cls, error: OSError) -> "DiskError":
+        """What to tell of an OSError; raises it again where it has another reason."""
+        if error.errno not in cls.REASONS:
+            raise error
+        return cls(error, str(error.filename or Path.cwd()))
 
 
 class ServerLostError(RefitError):

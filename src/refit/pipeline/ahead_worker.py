@@ -66,9 +66,7 @@ def _run(pipeline: Pipeline, stage: str, report: Report, *, record: bool = True)
         report(stage, error=str(error))
         return False
     except OSError as error:
-        if error.errno not in DiskError.REASONS:
-            raise
-        report(stage, error=str(DiskError(error, str(error.filename or Path.cwd()))))
+        report(stage, error=str(DiskError.of(error)))
         return False
     report(**asdict(result))
     return True

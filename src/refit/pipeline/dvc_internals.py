@@ -95,8 +95,8 @@ def keeps_results(node: Any) -> bool:
 def compute(repo: Any, stage: str, *, force: bool, run_env: dict[str, str]) -> list[Any]:
     """Bring a stage up to date as `repo.reproduce` does, but do not record it in dvc.lock.
 
-    Its result goes into the cache and the run cache. Neither is .gitignore touched, which would
-    grow in another order. Returns the stage unless nothing had changed.
+    Its result goes into the cache and the run cache. .gitignore stays as it is: it would grow in
+    another order. Returns the stage unless nothing had changed.
     """
     from dvc.repo import lock_repo
 

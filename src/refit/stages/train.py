@@ -32,7 +32,7 @@ def main() -> None:
     key = fingerprint.stage("train")
     checkpoint.sweep(paths.CHECKPOINTS / key)
     data = Data.read(paths.PREPARED)
-    logged = {**asdict(settings), **asdict(own)}
+    logged = {name: str(value) for name, value in (asdict(settings) | asdict(own)).items()}
     training = TrainingRun(
         fingerprint=key, experiment=dataset, params=logged, tags={"stage": "train"}
     )

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -51,8 +51,7 @@ class Recorder:
         )
         self._sender = threading.Thread(target=self._send, daemon=True)
         self._sender.start()
-        params = {key: str(value) for key, value in self._training.params.items()}
-        self._queue.put(asdict(replace(self._training, params=params)))
+        self._queue.put(asdict(self._training))
         return self
 
     def __exit__(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from refit.tracking.client import FINGERPRINT, connect, experiment, find_run, short
 
@@ -32,7 +32,7 @@ class TrainingRun:
     fingerprint: str
     """Of the stage; names the run."""
     experiment: str
-    params: Mapping[str, Any]
+    params: Mapping[str, str]
     tags: Mapping[str, str]
 
 
@@ -103,7 +103,7 @@ class Tracker:
         """Log the parameters. MLflow accepts the same values again when a run is resumed."""
         from mlflow.entities import Param
 
-        params = [Param(key, str(value)) for key, value in self._training.params.items()]
+        params = [Param(key, value) for key, value in self._training.params.items()]
         client.log_batch(self._run, params=params)
 
     def _flush(self) -> None:

@@ -223,7 +223,7 @@ def _gate(name: str, each: Slice, tests: MeanTests, i: int, *, alpha: float, not
         group="slice",
         result="fail" if proven else "pass",
         summary=f"{note}{change}; {proof} (p {tests.p[i]:.3f})",
-        measured=0.0 - worse,  # not -0.0
+        measured=0.0 - worse,  # a bare minus would make -0.0 of 0
         lower=_finite(0.0 - tests.upper[i]),
         upper=_finite(0.0 - tests.lower[i]),
         limit=-float(tests.limit[i]),

@@ -6,32 +6,19 @@ from typing import Any
 
 import pytest
 import torch
+from small import NETWORK
 from torch import nn
 from torch.nn import functional
 
 from refit.models.model import Shape
-from refit.models.network import Network, NetworkParams, bin_edges, dropout_mask, weights_of
+from refit.models.network import Network, bin_edges, dropout_mask, weights_of
 from refit.tasks.catalog import find as find_task
 from refit.tasks.multiclass import log_sum_exp
 from refit.training import linear_layer
 from refit.training.linear_layer import Linear
 from refit.training.optimizer import make_optimizer
 
-SETTINGS = NetworkParams(
-    epochs=1,
-    patience=1,
-    batch_size=2,
-    learning_rate=0.01,
-    warmup_share=0.1,
-    weight_decay=0.1,
-    clip_norm=1.0,
-    members=2,
-    hidden_width=8,
-    hidden_layers=2,
-    embedding_width=2,
-    bins=4,
-    dropout=0.0,
-)
+SETTINGS = replace(NETWORK, dropout=0.0)
 LOCATION, SPREAD = torch.tensor(0.0), torch.tensor(1.0)
 NUMERIC = torch.tensor([[0.3, float("nan"), -5.0], [4.0, 0.0, -0.2]])
 CODES = torch.tensor([[0, 4], [3, 1]], dtype=torch.int32)
